@@ -1,0 +1,1 @@
+//! The contract between cube-admin and cube-proxy.

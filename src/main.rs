@@ -1,0 +1,2 @@
+//! cube-proxy.
+fn main() {}
