@@ -1,1 +1,21 @@
-//! The contract between cube-admin and cube-proxy.
+//! The contract between cube-admin and cube-proxy: identifiers, operations, the form of a PAT, and the
+//! records of which a snapshot of the tables is made.
+//!
+//! Both sides depend on this crate and on nothing of each other's. It has no runtime, does no I/O beyond
+//! reading lines from a reader that it is given, and knows nothing of HTTP.
+//!
+//! Read in this order: [`ids`] (who and what), [`operation`] (may do what), [`pat`] (the credential that says
+//! who), [`record`] (one line of a snapshot), [`read`] (many lines).
+#![forbid(unsafe_code)]
+
+pub mod ids;
+pub mod operation;
+pub mod pat;
+pub mod read;
+pub mod record;
+
+pub use ids::{ClusterId, DomainId, PatId, UserId};
+pub use operation::{Operation, OperationName, OperationSet};
+pub use pat::{PatDigest, PatIds, PatSecret};
+pub use read::{Records, read_records};
+pub use record::{Key, Record, RecordError};
