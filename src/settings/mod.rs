@@ -1,1 +1,302 @@
-//! (being written)
+//! What the program runs on: [`Settings`], plain data with every default filled in and every value checked.
+//!
+//! `file` is what an operator may write; the step from there to here reports *all* problems at once, each with its key.
+//! Nothing here says who may do what: routes, users and credentials come in tables ([`crate::tables`]).
+//!
+//! Keys carry their unit (`_s`: seconds, fractions allowed; `_bytes`). Every limit is finite and none is zero, so the rest of
+//! the program compares without asking. The defaults are the documented ones of `config/proxy.toml`; a test keeps the two
+//! together.
+
+mod cidr;
+mod file;
+mod problem;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+pub use cidr::Cidr;
+pub use problem::{Problem, SettingsError};
+
+/// Everything an operator can choose.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Settings {
+    /// Where callers connect.
+    pub listener: Listener,
+    /// Where operators look: metrics and health.
+    pub ops: Ops,
+    /// Threads of the data path.
+    pub cores: Cores,
+    /// Where tables come from.
+    pub tables: TablesSource,
+    /// Sizes and counts above which a request or connection is refused.
+    pub limits: Limits,
+    /// How long the proxy waits, for callers. What it grants an upstream is in that cluster's record.
+    pub timeouts: Timeouts,
+    /// How the process ends.
+    pub drain: Drain,
+    /// Counting of prompt and completion tokens.
+    pub metering: Metering,
+    /// One JSON line per request, or not.
+    pub access_log: AccessLog,
+    /// Connections to model servers.
+    pub upstream: Upstream,
+    /// The process itself.
+    pub process: Process,
+    /// Peers whose `X-Forwarded-*` are believed.
+    pub trusted_proxies: Vec<Cidr>,
+}
+
+/// `[listener]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// Every core binds it (`SO_REUSEPORT`). Port 0 takes a free one.
+    pub address: SocketAddr,
+}
+
+/// `[ops]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ops {
+    /// `/metrics`, `/livez`, `/readyz`, `/tables`. No credential is asked: keep it on loopback or a private network.
+    pub address: SocketAddr,
+    /// Label combinations (domain × model × operation × status class) that one core keeps figures for. What comes after is
+    /// counted under `_other`.
+    pub series_max: usize,
+}
+
+/// `[cores]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cores {
+    /// Threads. `None`: one per CPU that this process may run on.
+    pub count: Option<NonZeroUsize>,
+    /// How a core talks to the kernel.
+    pub driver: DriverChoice,
+    /// Each core stays on one CPU.
+    pub pin: bool,
+}
+
+/// The best I/O driver that a core may try for; what the kernel refuses is passed over for the next one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DriverChoice {
+    /// The best there is.
+    #[default]
+    Auto,
+    /// io_uring with `SINGLE_ISSUER | DEFER_TASKRUN`.
+    UringDefer,
+    /// io_uring with `COOP_TASKRUN | TASKRUN_FLAG`.
+    UringCoop,
+    /// io_uring with default flags.
+    Uring,
+    /// epoll.
+    Epoll,
+}
+
+/// `[tables]`
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TablesSource {
+    /// NDJSON records (`cube-wire`), read at start and on SIGHUP. `None`: the proxy answers 503 to everything.
+    pub file: Option<PathBuf>,
+}
+
+/// `[limits]`. What exceeds one of them is refused with the status named here; none is zero.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// A whole head, request line and fields, in bytes (431).
+    pub head_bytes_max: usize,
+    /// The request line (414).
+    pub request_line_bytes_max: usize,
+    /// One field line (431).
+    pub field_bytes_max: usize,
+    /// Field lines in a head (431). At most 90.
+    pub fields_max: usize,
+    /// A request body (413).
+    pub body_bytes_max: u64,
+    /// A request body of the audio operations (413).
+    pub audio_body_bytes_max: u64,
+    /// How much of one request's body is held in memory while its model name is looked for (413).
+    pub hold_bytes_max: usize,
+    /// The same, all requests of one core together (503).
+    pub held_bytes_max: usize,
+    /// Open downstream connections of the process. `None`: 90 % of the file descriptors.
+    pub connections_max: Option<NonZeroUsize>,
+    /// Requests on one downstream connection; the last is answered with `Connection: close`.
+    pub requests_per_connection_max: u32,
+    /// Verified PATs that one core remembers.
+    pub pat_cache_capacity: usize,
+}
+
+/// `[timeouts]`. None is zero.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// From a request's first byte to the end of its head (408, close).
+    pub head: Duration,
+    /// A kept-alive connection without a request (close).
+    pub keep_alive: Duration,
+    /// Between two reads of a request body (408, close).
+    pub body_idle: Duration,
+    /// A request body slower than this, over its whole upload so far, is refused (408, close). Bytes per second.
+    pub body_rate_min: u64,
+    /// A whole request body (408, close).
+    pub upload: Duration,
+    /// A caller that reads nothing of its answer (close).
+    pub write_stall: Duration,
+}
+
+/// `[drain]`: what SIGTERM and SIGINT start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Drain {
+    /// For this long new connections are still accepted, while readiness already says no: load balancers look seldom.
+    pub min: Duration,
+    /// Streams that run longer than this are cut. Counts from the signal, so it includes `min`.
+    pub deadline: Duration,
+}
+
+/// `[metering]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Metering {
+    /// Ask upstreams for the usage event of a stream, and keep it from callers that did not ask for it themselves.
+    pub include_usage: bool,
+}
+
+/// `[access_log]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct AccessLog {
+    /// Where lines go. `None`: nowhere, and a request costs nothing for it.
+    pub sink: Option<AccessLogSink>,
+    /// Share of the completed requests that is written, 0.0 to 1.0.
+    pub sample: f64,
+    /// Share of all other requests that is written, 0.0 to 1.0.
+    pub sample_failures: f64,
+}
+
+/// Where access lines go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AccessLogSink {
+    /// Standard output.
+    Stdout,
+    /// Appended to a file, which SIGHUP opens again.
+    File(PathBuf),
+}
+
+/// `[upstream]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Upstream {
+    /// Idle connections that one core keeps to one endpoint.
+    pub idle_per_endpoint: usize,
+    /// How long an idle connection is kept: below what servers usually grant (60 s), so that they seldom close first.
+    pub idle_timeout: Duration,
+    /// Connections or endpoints that one request may try before its answer has begun.
+    pub attempts_max: u32,
+}
+
+/// `[process]`
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Process {
+    /// Held while the process runs. `None`: a name made from the listener's address, in the runtime directory.
+    pub lock_file: Option<PathBuf>,
+    /// Start although another instance has the same address: both then share its connections.
+    pub allow_second_instance: bool,
+}
+
+impl Default for Listener {
+    fn default() -> Self {
+        Self { address: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)) }
+    }
+}
+
+impl Default for Ops {
+    fn default() -> Self {
+        Self { address: SocketAddr::from((Ipv4Addr::LOCALHOST, 9464)), series_max: 1000 }
+    }
+}
+
+impl Default for Cores {
+    fn default() -> Self {
+        Self { count: None, driver: DriverChoice::Auto, pin: true }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            head_bytes_max: 16 << 10,
+            request_line_bytes_max: 8 << 10,
+            field_bytes_max: 8 << 10,
+            fields_max: 90,
+            body_bytes_max: 64 << 20,
+            audio_body_bytes_max: 256 << 20,
+            hold_bytes_max: 64 << 20,
+            held_bytes_max: 256 << 20,
+            connections_max: None,
+            requests_per_connection_max: 10_000,
+            pat_cache_capacity: 65_536,
+        }
+    }
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            head: Duration::from_secs(10),
+            keep_alive: Duration::from_secs(60),
+            body_idle: Duration::from_secs(30),
+            body_rate_min: 1024,
+            upload: Duration::from_secs(600),
+            write_stall: Duration::from_secs(60),
+        }
+    }
+}
+
+impl Default for Drain {
+    fn default() -> Self {
+        Self { min: Duration::from_secs(1), deadline: Duration::from_secs(30) }
+    }
+}
+
+impl Default for Metering {
+    fn default() -> Self {
+        Self { include_usage: true }
+    }
+}
+
+impl Default for AccessLog {
+    fn default() -> Self {
+        Self { sink: None, sample: 1.0, sample_failures: 1.0 }
+    }
+}
+
+impl Default for Upstream {
+    fn default() -> Self {
+        Self { idle_per_endpoint: 32, idle_timeout: Duration::from_secs(30), attempts_max: 2 }
+    }
+}
+
+impl Settings {
+    /// Reads, checks and completes a settings file.
+    ///
+    /// # Errors
+    /// The file cannot be read, is not TOML, or says things that do not hold: then every one of them is named.
+    pub fn load(path: &Path) -> Result<Self, SettingsError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| SettingsError::Unreadable { path: path.to_owned(), error })?;
+        Self::parse(&text).map_err(|problems| SettingsError::Wrong { path: path.to_owned(), problems })
+    }
+
+    /// The same for text that is already in memory.
+    ///
+    /// # Errors
+    /// All problems, in the order of the keys.
+    pub fn parse(text: &str) -> Result<Self, Vec<Problem>> {
+        file::parse(text)
+    }
+
+    /// The effective settings as a file that loads to the same settings; what `--check` prints.
+    #[must_use]
+    pub fn to_toml(&self) -> String {
+        file::File::from(self).to_toml()
+    }
+}
+
+#[cfg(test)]
+mod tests;

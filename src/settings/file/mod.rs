@@ -1,0 +1,267 @@
+//! What an operator may write: the TOML, key for key, every one optional.
+//!
+//! The structs here are the one list of keys. Parsing goes in three steps so that one run names every problem:
+//! 1. [`unknown_or_mistyped`] compares the text's keys and types with a [`File`] in which every key is set;
+//! 2. serde fills a [`File`] from what is left;
+//! 3. `check` turns values into [`Settings`] and says which of them do not hold.
+
+mod check;
+
+use serde::{Deserialize, Serialize};
+use toml::{Table, Value};
+
+use super::{AccessLogSink, DriverChoice, Problem, Settings};
+
+/// The whole file.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct File {
+    listener: ListenerSection,
+    ops: OpsSection,
+    cores: CoresSection,
+    tables: TablesSection,
+    limits: LimitsSection,
+    timeouts: TimeoutsSection,
+    drain: DrainSection,
+    metering: MeteringSection,
+    access_log: AccessLogSection,
+    upstream: UpstreamSection,
+    process: ProcessSection,
+    trusted_proxies: TrustedProxiesSection,
+}
+
+/// One section: its keys with their TOML types. Integers are signed, so that `-1` is reported as out of range.
+macro_rules! section {
+    ($name:ident { $($key:ident: $kind:ty),* $(,)? }) => {
+        #[derive(Debug, Default, Serialize, Deserialize)]
+        #[serde(deny_unknown_fields, default)]
+        struct $name {
+            $(#[serde(skip_serializing_if = "Option::is_none")] $key: Option<$kind>,)*
+        }
+    };
+}
+
+section!(ListenerSection { address: String });
+section!(OpsSection { address: String, series_max: i64 });
+section!(CoresSection { count: i64, driver: String, pin: bool });
+section!(TablesSection { file: String });
+section!(LimitsSection {
+    head_bytes_max: i64,
+    request_line_bytes_max: i64,
+    field_bytes_max: i64,
+    fields_max: i64,
+    body_bytes_max: i64,
+    audio_body_bytes_max: i64,
+    hold_bytes_max: i64,
+    held_bytes_max: i64,
+    connections_max: i64,
+    requests_per_connection_max: i64,
+    pat_cache_capacity: i64,
+});
+section!(TimeoutsSection {
+    head_s: f64,
+    keep_alive_s: f64,
+    body_idle_s: f64,
+    body_bytes_per_s_min: i64,
+    upload_s: f64,
+    write_stall_s: f64,
+});
+section!(DrainSection { min_s: f64, deadline_s: f64 });
+section!(MeteringSection { include_usage: bool });
+section!(AccessLogSection { path: String, sample: f64, sample_failures: f64 });
+section!(UpstreamSection { idle_per_endpoint: i64, idle_timeout_s: f64, attempts_max: i64 });
+section!(ProcessSection { lock_file: String, allow_second_instance: bool });
+section!(TrustedProxiesSection { cidrs: Vec<String> });
+
+/// A TOML text in which every key is set, for the test of the example.
+#[cfg(test)]
+pub(super) fn every_key() -> String {
+    File::with_every_key().to_toml()
+}
+
+/// Text to settings, or everything that is wrong with it.
+pub(super) fn parse(text: &str) -> Result<Settings, Vec<Problem>> {
+    let mut table: Table = text.parse().map_err(|error: toml::de::Error| {
+        vec![Problem { key: String::new(), message: error.to_string().trim_end().to_owned() }]
+    })?;
+    let mut problems = Vec::new();
+    unknown_or_mistyped(&mut table, &File::with_every_key().to_table(), "", &mut problems);
+    let file: File = match table.try_into() {
+        Ok(file) => file,
+        Err(error) => {
+            problems.push(Problem { key: String::new(), message: error.to_string().trim_end().to_owned() });
+            return Err(problems);
+        }
+    };
+    let settings = check::settings(&file, &mut problems);
+    if problems.is_empty() {
+        Ok(settings)
+    } else {
+        problems.sort();
+        Err(problems)
+    }
+}
+
+/// Takes out of `table` and reports what `known` does not have, or has with another type.
+fn unknown_or_mistyped(table: &mut Table, known: &Table, prefix: &str, problems: &mut Vec<Problem>) {
+    table.retain(|key, value| {
+        let full_key = format!("{prefix}{key}");
+        let Some(example) = known.get(key) else {
+            let kind = if prefix.is_empty() { "section" } else { "key" };
+            let names: Vec<_> = known.keys().map(String::as_str).collect();
+            let message = format!("no such {kind}; known are {}", names.join(", "));
+            problems.push(Problem { key: full_key, message });
+            return false;
+        };
+        if let (Value::Table(inner), Value::Table(known)) = (&mut *value, example) {
+            unknown_or_mistyped(inner, known, &format!("{full_key}."), problems);
+            return true;
+        }
+        let fits = same_type(value, example);
+        if !fits {
+            let message = format!("expected {}, found {}", described(example), found(value));
+            problems.push(Problem { key: full_key, message });
+        }
+        fits
+    });
+}
+
+fn same_type(value: &Value, example: &Value) -> bool {
+    match (value, example) {
+        // Seconds and shares may be written without a fraction.
+        (Value::Integer(_), Value::Float(_)) => true,
+        (Value::Array(values), Value::Array(examples)) => {
+            examples.first().is_none_or(|example| values.iter().all(|value| same_type(value, example)))
+        }
+        (value, example) => value.same_type(example),
+    }
+}
+
+fn described(value: &Value) -> &'static str {
+    match value {
+        Value::String(_) => "a string",
+        Value::Integer(_) => "a whole number",
+        Value::Float(_) => "a number",
+        Value::Boolean(_) => "true or false",
+        Value::Datetime(_) => "a date",
+        Value::Array(_) => "an array of strings",
+        Value::Table(_) => "a section",
+    }
+}
+
+fn found(value: &Value) -> &'static str {
+    // An array of the wrong type is one of something else than strings.
+    if value.is_array() { "an array of something else" } else { described(value) }
+}
+
+impl File {
+    /// The known keys, with values of the right type. Keys that are absent by default are set here.
+    fn with_every_key() -> Self {
+        let mut file = Self::from(&Settings::default());
+        file.cores.count = Some(1);
+        file.tables.file = Some(String::new());
+        file.limits.connections_max = Some(1);
+        file.access_log.path = Some(String::new());
+        file.process.lock_file = Some(String::new());
+        file.trusted_proxies.cidrs = Some(vec![String::new()]);
+        file
+    }
+
+    fn to_table(&self) -> Table {
+        Table::try_from(self).expect("sections of strings, numbers, booleans and arrays of strings are TOML")
+    }
+
+    pub(super) fn to_toml(&self) -> String {
+        toml::to_string(self).expect("sections of strings, numbers, booleans and arrays of strings are TOML")
+    }
+}
+
+impl From<&Settings> for File {
+    fn from(settings: &Settings) -> Self {
+        let Settings { listener, ops, cores, limits, timeouts, drain, access_log, upstream, .. } = settings;
+        Self {
+            listener: ListenerSection { address: Some(listener.address.to_string()) },
+            ops: OpsSection {
+                address: Some(ops.address.to_string()),
+                series_max: Some(integer(ops.series_max)),
+            },
+            cores: CoresSection {
+                count: cores.count.map(|count| integer(count.get())),
+                driver: Some(cores.driver.name().to_owned()),
+                pin: Some(cores.pin),
+            },
+            tables: TablesSection { file: settings.tables.file.as_deref().map(text) },
+            limits: LimitsSection {
+                head_bytes_max: Some(integer(limits.head_bytes_max)),
+                request_line_bytes_max: Some(integer(limits.request_line_bytes_max)),
+                field_bytes_max: Some(integer(limits.field_bytes_max)),
+                fields_max: Some(integer(limits.fields_max)),
+                body_bytes_max: Some(integer(limits.body_bytes_max)),
+                audio_body_bytes_max: Some(integer(limits.audio_body_bytes_max)),
+                hold_bytes_max: Some(integer(limits.hold_bytes_max)),
+                held_bytes_max: Some(integer(limits.held_bytes_max)),
+                connections_max: limits.connections_max.map(|count| integer(count.get())),
+                requests_per_connection_max: Some(integer(limits.requests_per_connection_max)),
+                pat_cache_capacity: Some(integer(limits.pat_cache_capacity)),
+            },
+            timeouts: TimeoutsSection {
+                head_s: Some(timeouts.head.as_secs_f64()),
+                keep_alive_s: Some(timeouts.keep_alive.as_secs_f64()),
+                body_idle_s: Some(timeouts.body_idle.as_secs_f64()),
+                body_bytes_per_s_min: Some(integer(timeouts.body_rate_min)),
+                upload_s: Some(timeouts.upload.as_secs_f64()),
+                write_stall_s: Some(timeouts.write_stall.as_secs_f64()),
+            },
+            drain: DrainSection {
+                min_s: Some(drain.min.as_secs_f64()),
+                deadline_s: Some(drain.deadline.as_secs_f64()),
+            },
+            metering: MeteringSection { include_usage: Some(settings.metering.include_usage) },
+            access_log: AccessLogSection {
+                path: access_log.sink.as_ref().map(|sink| match sink {
+                    AccessLogSink::Stdout => "stdout".to_owned(),
+                    AccessLogSink::File(path) => text(path),
+                }),
+                sample: Some(access_log.sample),
+                sample_failures: Some(access_log.sample_failures),
+            },
+            upstream: UpstreamSection {
+                idle_per_endpoint: Some(integer(upstream.idle_per_endpoint)),
+                idle_timeout_s: Some(upstream.idle_timeout.as_secs_f64()),
+                attempts_max: Some(integer(upstream.attempts_max)),
+            },
+            process: ProcessSection {
+                lock_file: settings.process.lock_file.as_deref().map(text),
+                allow_second_instance: Some(settings.process.allow_second_instance),
+            },
+            trusted_proxies: TrustedProxiesSection {
+                cidrs: Some(settings.trusted_proxies.iter().map(ToString::to_string).collect()),
+            },
+        }
+    }
+}
+
+impl DriverChoice {
+    /// All choices, with the names that settings use.
+    pub const ALL: [Self; 5] = [Self::Auto, Self::UringDefer, Self::UringCoop, Self::Uring, Self::Epoll];
+
+    /// The name as it is written in settings.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::UringDefer => "uring_defer",
+            Self::UringCoop => "uring_coop",
+            Self::Uring => "uring",
+            Self::Epoll => "epoll",
+        }
+    }
+}
+
+fn integer(value: impl TryInto<i64>) -> i64 {
+    value.try_into().unwrap_or(i64::MAX)
+}
+
+fn text(path: &std::path::Path) -> String {
+    path.to_string_lossy().into_owned()
+}

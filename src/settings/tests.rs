@@ -1,0 +1,237 @@
+//! Settings from text: defaults, problems, the shipped example.
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::{AccessLogSink, DriverChoice, Settings, SettingsError};
+
+const EXAMPLE: &str = include_str!("../../config/proxy.toml");
+
+/// The keys of the problems in `text`, which has some.
+fn wrong_keys(text: &str) -> Vec<String> {
+    let problems = Settings::parse(text).expect_err("a text with problems");
+    problems.into_iter().map(|problem| problem.key).collect()
+}
+
+fn message_for(text: &str) -> String {
+    let problems = Settings::parse(text).expect_err("a text with a problem");
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    problems[0].to_string()
+}
+
+/// The example with its commented keys set: `#key = value`, no blank behind the `#`.
+fn example_without_comments() -> String {
+    EXAMPLE
+        .lines()
+        .map(|line| match line.strip_prefix('#') {
+            Some(key) if key.starts_with(|first: char| first.is_ascii_lowercase()) => key,
+            _ => line,
+        })
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+#[test]
+fn the_example_as_shipped_and_with_all_its_keys_set_equals_the_defaults() {
+    assert_eq!(Settings::parse(EXAMPLE), Ok(Settings::default()));
+    assert_eq!(Settings::parse(&example_without_comments()), Ok(Settings::default()));
+    assert_eq!(Settings::parse(""), Ok(Settings::default()));
+}
+
+#[test]
+fn the_example_names_every_key_in_its_section() {
+    let shown: toml::Table = example_without_comments().parse().expect("TOML");
+    let known: toml::Table = super::file::every_key().parse().expect("TOML");
+    for (section, keys) in &known {
+        let start = EXAMPLE.find(&format!("[{section}]")).expect("a section of the example");
+        let text = &EXAMPLE[start..];
+        let text = &text[..text.find("\n\n").unwrap_or(text.len())];
+        for key in keys.as_table().expect("a section").keys() {
+            let set = shown[section].get(key).is_some();
+            let in_words = text.contains(&format!("# `{key}`: "));
+            assert!(set != in_words, "{section}.{key} is shown once, as a default or in words");
+        }
+    }
+}
+
+#[test]
+fn a_misspelt_key_or_section_fails() {
+    assert_eq!(wrong_keys("[listener]\nadress = '127.0.0.1:1'"), ["listener.adress"]);
+    assert_eq!(wrong_keys("[limts]\nfields_max = 9"), ["limts"]);
+    assert_eq!(wrong_keys("address = '127.0.0.1:1'"), ["address"]);
+    assert!(message_for("[drain]\ndedline_s = 1").contains("known are deadline_s, min_s"));
+}
+
+#[test]
+fn all_problems_are_reported_at_once_each_with_its_key() {
+    let text = "
+        colour = 'red'
+        [listener]
+        address = 'localhost'
+        [ops]
+        series_max = '12'
+        [cores]
+        count = 0
+        driver = 'kqueue'
+        [limits]
+        fields_max = 91
+        head_bytes_max = -1
+        body_bytes_max = 1.5
+        hold_bytes_max = 600000000
+        [timeouts]
+        head_s = 0
+        upload_s = -1
+        write_stall_s = nan
+        [access_log]
+        path = ''
+        sample = 1.01
+        [trusted_proxies]
+        cidrs = ['10.0.0.0/8', '10.0.0.1/8', 'me']
+        [drain]
+        min_s = 40
+        [upstream]
+        idle_timeout_s = 1e300
+        speed = 3
+    ";
+    assert_eq!(
+        wrong_keys(text),
+        [
+            "access_log.path",
+            "access_log.sample",
+            "colour",
+            "cores.count",
+            "cores.driver",
+            "drain.min_s",
+            "limits.body_bytes_max",
+            "limits.fields_max",
+            "limits.head_bytes_max",
+            "limits.hold_bytes_max",
+            "listener.address",
+            "ops.series_max",
+            "timeouts.head_s",
+            "timeouts.upload_s",
+            "timeouts.write_stall_s",
+            "trusted_proxies.cidrs[1]",
+            "trusted_proxies.cidrs[2]",
+            "upstream.idle_timeout_s",
+            "upstream.speed",
+        ]
+    );
+}
+
+#[test]
+fn messages_say_what_would_be_right() {
+    for (text, message) in [
+        (
+            "[upstream]\nidle_timeout_s = 0",
+            "upstream.idle_timeout_s: 0 is not a time-out; leave the key out for 30 s",
+        ),
+        ("[limits]\nfields_max = 100", "limits.fields_max: 100 is not between 4 and 90"),
+        ("[cores]\npin = 'yes'", "cores.pin: expected true or false, found a string"),
+        (
+            "[trusted_proxies]\ncidrs = [1]",
+            "trusted_proxies.cidrs: expected an array of strings, found an array of something else",
+        ),
+        ("listener = 1", "listener: expected a section, found a whole number"),
+        (
+            "[ops]\naddress = '127.0.0.1:8080'",
+            "ops.address: the same as listener.address; operators and callers need two",
+        ),
+    ] {
+        assert_eq!(message_for(text), message);
+    }
+    let message = message_for("[listener\n");
+    assert!(message.contains("line 1"), "{message}");
+}
+
+#[test]
+fn every_key_that_is_set_arrives() {
+    let text = "
+        [listener]
+        address = '[::1]:9000'
+        [ops]
+        address = '0.0.0.0:0'
+        series_max = 7
+        [cores]
+        count = 3
+        driver = 'uring_coop'
+        pin = false
+        [tables]
+        file = 'tables.ndjson'
+        [limits]
+        connections_max = 50
+        pat_cache_capacity = 9
+        [timeouts]
+        head_s = 0.25
+        body_bytes_per_s_min = 10
+        [drain]
+        min_s = 0
+        deadline_s = 2
+        [metering]
+        include_usage = false
+        [access_log]
+        path = 'stdout'
+        sample = 0
+        sample_failures = 0.5
+        [upstream]
+        idle_per_endpoint = 0
+        [process]
+        lock_file = '/run/lock/x'
+        allow_second_instance = true
+        [trusted_proxies]
+        cidrs = ['10.0.0.0/8']
+    ";
+    let settings = Settings::parse(text).expect("valid settings");
+    let mut expected = Settings::default();
+    expected.listener.address = "[::1]:9000".parse::<SocketAddr>().expect("an address");
+    expected.ops.address = "0.0.0.0:0".parse::<SocketAddr>().expect("an address");
+    expected.ops.series_max = 7;
+    expected.cores.count = NonZeroUsize::new(3);
+    expected.cores.driver = DriverChoice::UringCoop;
+    expected.cores.pin = false;
+    expected.tables.file = Some(PathBuf::from("tables.ndjson"));
+    expected.limits.connections_max = NonZeroUsize::new(50);
+    expected.limits.pat_cache_capacity = 9;
+    expected.timeouts.head = Duration::from_millis(250);
+    expected.timeouts.body_rate_min = 10;
+    expected.drain.min = Duration::ZERO;
+    expected.drain.deadline = Duration::from_secs(2);
+    expected.metering.include_usage = false;
+    expected.access_log.sink = Some(AccessLogSink::Stdout);
+    expected.access_log.sample = 0.0;
+    expected.access_log.sample_failures = 0.5;
+    expected.upstream.idle_per_endpoint = 0;
+    expected.process.lock_file = Some(PathBuf::from("/run/lock/x"));
+    expected.process.allow_second_instance = true;
+    expected.trusted_proxies = vec!["10.0.0.0/8".parse().expect("a range")];
+    assert_eq!(settings, expected);
+
+    // What `--check` prints is a file with the same meaning.
+    assert_eq!(Settings::parse(&settings.to_toml()), Ok(settings));
+}
+
+#[test]
+fn a_file_that_is_not_there_is_named() {
+    let error = Settings::load(Path::new("/does/not/exist.toml")).expect_err("no such file");
+    assert!(matches!(error, SettingsError::Unreadable { .. }));
+    assert!(error.to_string().starts_with("/does/not/exist.toml: "), "{error}");
+}
+
+/// Goal: no text makes the parser panic. Method: the example, cut anywhere and with any one byte replaced.
+#[test]
+fn damaged_text_never_panics() {
+    let text = example_without_comments();
+    for cut in (0..text.len())
+        .step_by(17)
+        .filter(|cut| text.is_char_boundary(*cut) && text.is_char_boundary(cut + 1))
+    {
+        let _ = Settings::parse(&text[..cut]);
+        for byte in ["\0", "=", "[", "'", "9"] {
+            let mut damaged = text.clone();
+            damaged.replace_range(cut..cut + 1, byte);
+            let _ = Settings::parse(&damaged);
+        }
+    }
+}
