@@ -1,6 +1,8 @@
 //! cube-proxy: the data plane.
 pub mod http1;
+pub mod meter;
 pub mod peek;
+pub mod record;
 pub mod settings;
 pub mod sse;
 pub mod tables;

@@ -102,14 +102,8 @@ pub struct TablesSource {
 /// `[limits]`. What exceeds one of them is refused with the status named here; none is zero.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// A whole head, request line and fields, in bytes (431).
-    pub head_bytes_max: usize,
-    /// The request line (414).
-    pub request_line_bytes_max: usize,
-    /// One field line (431).
-    pub field_bytes_max: usize,
-    /// Field lines in a head (431). At most 90.
-    pub fields_max: usize,
+    /// Request and response heads.
+    pub head: HeadLimits,
     /// A request body (413).
     pub body_bytes_max: u64,
     /// A request body of the audio operations (413).
@@ -123,7 +117,20 @@ pub struct Limits {
     /// Requests on one downstream connection; the last is answered with `Connection: close`.
     pub requests_per_connection_max: u32,
     /// Verified PATs that one core remembers.
-    pub pat_cache_capacity: usize,
+    pub pat_cache_entries: usize,
+}
+
+/// The part of `[limits]` that a head is held to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeadLimits {
+    /// A whole head, request line and fields, in bytes (431).
+    pub head_bytes_max: usize,
+    /// The request line (414).
+    pub first_line_bytes_max: usize,
+    /// One field line (431).
+    pub field_bytes_max: usize,
+    /// Field lines in a head (431). At most 90.
+    pub fields_max: usize,
 }
 
 /// `[timeouts]`. None is zero.
@@ -138,7 +145,7 @@ pub struct Timeouts {
     /// A request body slower than this, over its whole upload so far, is refused (408, close). Bytes per second.
     pub body_rate_min: u64,
     /// A whole request body (408, close).
-    pub upload: Duration,
+    pub upload_total: Duration,
     /// A caller that reads nothing of its answer (close).
     pub write_stall: Duration,
 }
@@ -220,17 +227,25 @@ impl Default for Cores {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            head_bytes_max: 16 << 10,
-            request_line_bytes_max: 8 << 10,
-            field_bytes_max: 8 << 10,
-            fields_max: 90,
+            head: HeadLimits::default(),
             body_bytes_max: 64 << 20,
             audio_body_bytes_max: 256 << 20,
             hold_bytes_max: 64 << 20,
             held_bytes_max: 256 << 20,
             connections_max: None,
             requests_per_connection_max: 10_000,
-            pat_cache_capacity: 65_536,
+            pat_cache_entries: 65_536,
+        }
+    }
+}
+
+impl Default for HeadLimits {
+    fn default() -> Self {
+        Self {
+            head_bytes_max: 16 << 10,
+            first_line_bytes_max: 8 << 10,
+            field_bytes_max: 8 << 10,
+            fields_max: 90,
         }
     }
 }
@@ -242,7 +257,7 @@ impl Default for Timeouts {
             keep_alive: Duration::from_secs(60),
             body_idle: Duration::from_secs(30),
             body_rate_min: 1024,
-            upload: Duration::from_secs(600),
+            upload_total: Duration::from_secs(600),
             write_stall: Duration::from_secs(60),
         }
     }

@@ -82,7 +82,7 @@ fn all_problems_are_reported_at_once_each_with_its_key() {
         hold_bytes_max = 600000000
         [timeouts]
         head_s = 0
-        upload_s = -1
+        upload_total_s = -1
         write_stall_s = nan
         [access_log]
         path = ''
@@ -111,7 +111,7 @@ fn all_problems_are_reported_at_once_each_with_its_key() {
             "listener.address",
             "ops.series_max",
             "timeouts.head_s",
-            "timeouts.upload_s",
+            "timeouts.upload_total_s",
             "timeouts.write_stall_s",
             "trusted_proxies.cidrs[1]",
             "trusted_proxies.cidrs[2]",
@@ -162,7 +162,7 @@ fn every_key_that_is_set_arrives() {
         file = 'tables.ndjson'
         [limits]
         connections_max = 50
-        pat_cache_capacity = 9
+        pat_cache_entries = 9
         [timeouts]
         head_s = 0.25
         body_bytes_per_s_min = 10
@@ -193,7 +193,7 @@ fn every_key_that_is_set_arrives() {
     expected.cores.pin = false;
     expected.tables.file = Some(PathBuf::from("tables.ndjson"));
     expected.limits.connections_max = NonZeroUsize::new(50);
-    expected.limits.pat_cache_capacity = 9;
+    expected.limits.pat_cache_entries = 9;
     expected.timeouts.head = Duration::from_millis(250);
     expected.timeouts.body_rate_min = 10;
     expected.drain.min = Duration::ZERO;

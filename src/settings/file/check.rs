@@ -82,15 +82,20 @@ impl Check<'_> {
     fn limits(&mut self, file: &File, settings: &mut Settings) {
         let (from, to) = (&file.limits, &mut settings.limits);
         // 65,535 bytes is what a span inside a head can address; 90 fields is what the head parser keeps.
-        self.number("limits.head_bytes_max", from.head_bytes_max, &mut to.head_bytes_max, 256..=65_535);
+        self.number("limits.head_bytes_max", from.head_bytes_max, &mut to.head.head_bytes_max, 256..=65_535);
         self.number(
             "limits.request_line_bytes_max",
             from.request_line_bytes_max,
-            &mut to.request_line_bytes_max,
+            &mut to.head.first_line_bytes_max,
             64..=65_535,
         );
-        self.number("limits.field_bytes_max", from.field_bytes_max, &mut to.field_bytes_max, 64..=65_535);
-        self.number("limits.fields_max", from.fields_max, &mut to.fields_max, 4..=90);
+        self.number(
+            "limits.field_bytes_max",
+            from.field_bytes_max,
+            &mut to.head.field_bytes_max,
+            64..=65_535,
+        );
+        self.number("limits.fields_max", from.fields_max, &mut to.head.fields_max, 4..=90);
         self.number("limits.body_bytes_max", from.body_bytes_max, &mut to.body_bytes_max, 1..=1024 * GIB);
         self.number(
             "limits.audio_body_bytes_max",
@@ -107,18 +112,18 @@ impl Check<'_> {
             1..=i64::from(u32::MAX),
         );
         self.number(
-            "limits.pat_cache_capacity",
-            from.pat_cache_capacity,
-            &mut to.pat_cache_capacity,
+            "limits.pat_cache_entries",
+            from.pat_cache_entries,
+            &mut to.pat_cache_entries,
             1..=100_000_000,
         );
         to.connections_max = self.count("limits.connections_max", from.connections_max, 100_000_000);
         for (key, part) in [
-            ("limits.request_line_bytes_max", to.request_line_bytes_max),
-            ("limits.field_bytes_max", to.field_bytes_max),
+            ("limits.request_line_bytes_max", to.head.first_line_bytes_max),
+            ("limits.field_bytes_max", to.head.field_bytes_max),
         ] {
-            if part > to.head_bytes_max {
-                let head = to.head_bytes_max;
+            if part > to.head.head_bytes_max {
+                let head = to.head.head_bytes_max;
                 self.wrong(key, format_args!("{part} is more than limits.head_bytes_max ({head}) allows"));
             }
         }
@@ -142,7 +147,7 @@ impl Check<'_> {
             &mut to.body_rate_min,
             1..=GIB,
         );
-        self.timeout("timeouts.upload_s", from.upload_s, &mut to.upload);
+        self.timeout("timeouts.upload_total_s", from.upload_total_s, &mut to.upload_total);
         self.timeout("timeouts.write_stall_s", from.write_stall_s, &mut to.write_stall);
         self.seconds("drain.min_s", file.drain.min_s, &mut settings.drain.min, 0.0);
         self.seconds("drain.deadline_s", file.drain.deadline_s, &mut settings.drain.deadline, 0.0);

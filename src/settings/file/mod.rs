@@ -56,14 +56,14 @@ section!(LimitsSection {
     held_bytes_max: i64,
     connections_max: i64,
     requests_per_connection_max: i64,
-    pat_cache_capacity: i64,
+    pat_cache_entries: i64,
 });
 section!(TimeoutsSection {
     head_s: f64,
     keep_alive_s: f64,
     body_idle_s: f64,
     body_bytes_per_s_min: i64,
-    upload_s: f64,
+    upload_total_s: f64,
     write_stall_s: f64,
 });
 section!(DrainSection { min_s: f64, deadline_s: f64 });
@@ -192,24 +192,24 @@ impl From<&Settings> for File {
             },
             tables: TablesSection { file: settings.tables.file.as_deref().map(text) },
             limits: LimitsSection {
-                head_bytes_max: Some(integer(limits.head_bytes_max)),
-                request_line_bytes_max: Some(integer(limits.request_line_bytes_max)),
-                field_bytes_max: Some(integer(limits.field_bytes_max)),
-                fields_max: Some(integer(limits.fields_max)),
+                head_bytes_max: Some(integer(limits.head.head_bytes_max)),
+                request_line_bytes_max: Some(integer(limits.head.first_line_bytes_max)),
+                field_bytes_max: Some(integer(limits.head.field_bytes_max)),
+                fields_max: Some(integer(limits.head.fields_max)),
                 body_bytes_max: Some(integer(limits.body_bytes_max)),
                 audio_body_bytes_max: Some(integer(limits.audio_body_bytes_max)),
                 hold_bytes_max: Some(integer(limits.hold_bytes_max)),
                 held_bytes_max: Some(integer(limits.held_bytes_max)),
                 connections_max: limits.connections_max.map(|count| integer(count.get())),
                 requests_per_connection_max: Some(integer(limits.requests_per_connection_max)),
-                pat_cache_capacity: Some(integer(limits.pat_cache_capacity)),
+                pat_cache_entries: Some(integer(limits.pat_cache_entries)),
             },
             timeouts: TimeoutsSection {
                 head_s: Some(timeouts.head.as_secs_f64()),
                 keep_alive_s: Some(timeouts.keep_alive.as_secs_f64()),
                 body_idle_s: Some(timeouts.body_idle.as_secs_f64()),
                 body_bytes_per_s_min: Some(integer(timeouts.body_rate_min)),
-                upload_s: Some(timeouts.upload.as_secs_f64()),
+                upload_total_s: Some(timeouts.upload_total.as_secs_f64()),
                 write_stall_s: Some(timeouts.write_stall.as_secs_f64()),
             },
             drain: DrainSection {

@@ -1,0 +1,362 @@
+//! The one record that a request leaves, whatever happened to it.
+//!
+//! The path fills a [`RequestRecord`] as it learns things and hands it, once, to the meter and to a [`RecordSender`]. From there
+//! it leaves the core in batches for the control thread's side, which writes access lines. A full channel drops records and
+//! counts them: a record never slows a stream.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::Duration;
+
+use cube_wire::{DomainId, Operation, PatId, UserId};
+
+use crate::meter::{Meter, closed_label};
+
+closed_label! {
+    /// How a request ended.
+    #[must_use = "exactly one ending goes into exactly one record"]
+    #[repr(u8)]
+    pub enum Ending {
+        /// The answer was sent whole; whatever its status, it is the upstream's, or our own from the tables.
+        Complete = "complete",
+        /// Answered by us, before any upstream was contacted.
+        Refused = "refused",
+        /// No endpoint gave an answer; the caller got 502, 503 or 504 from us.
+        UpstreamFailed = "upstream_failed",
+        /// The upstream's answer broke off, so the caller's was cut.
+        UpstreamCut = "upstream_cut",
+        /// The caller went away.
+        CallerGone = "caller_gone",
+        /// The caller was too slow: with its body, or with reading the answer.
+        CallerTimeout = "caller_timeout",
+        /// The upstream was silent for too long in the middle of its answer, or took too long in all.
+        UpstreamTimeout = "upstream_timeout",
+        /// Cut because the process was ending.
+        Drained = "drained",
+        /// The request's task ended without saying how: a panic, or a bug.
+        Abandoned = "abandoned",
+    }
+}
+
+/// A request's name, from the caller or made by us: at most 64 bytes of visible ASCII, stored in place.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct RequestId {
+    bytes: [u8; Self::BYTES_MAX],
+    len: u8,
+}
+
+impl RequestId {
+    /// The longest name that is taken over from a caller.
+    pub const BYTES_MAX: usize = 64;
+
+    /// Takes a caller's name over if it is short and of harmless characters (letters, digits, `-_.:/+=@`).
+    #[must_use]
+    pub fn from_caller(name: &[u8]) -> Option<Self> {
+        let harmless = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.:/+=@".contains(byte);
+        if name.is_empty() || name.len() > Self::BYTES_MAX || !name.iter().all(harmless) {
+            return None;
+        }
+        let mut bytes = [0; Self::BYTES_MAX];
+        bytes[..name.len()].copy_from_slice(name);
+        Some(Self { bytes, len: u8::try_from(name.len()).ok()? })
+    }
+
+    /// A name of 32 hexadecimal digits from two random numbers.
+    #[must_use]
+    pub fn from_random(high: u64, low: u64) -> Self {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let mut bytes = [0; Self::BYTES_MAX];
+        for (index, byte) in bytes[..32].iter_mut().enumerate() {
+            let half = if index < 16 { high } else { low };
+            let shift = 60 - 4 * (index % 16);
+            *byte = DIGITS[usize::try_from(half >> shift & 0xf).unwrap_or(0)];
+        }
+        Self { bytes, len: 32 }
+    }
+
+    /// The name; empty if none was given yet.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        // Only visible ASCII is ever stored.
+        std::str::from_utf8(&self.bytes[..usize::from(self.len)]).unwrap_or_default()
+    }
+}
+
+impl Default for RequestId {
+    fn default() -> Self {
+        Self { bytes: [0; Self::BYTES_MAX], len: 0 }
+    }
+}
+
+impl std::fmt::Debug for RequestId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("RequestId").field(&self.as_str()).finish()
+    }
+}
+
+/// What is known of one request when it has ended. What was never learnt is `None`, zero or empty.
+#[derive(Clone, Debug)]
+pub struct RequestRecord {
+    /// The request's name.
+    pub request_id: RequestId,
+    /// When its first byte arrived, in milliseconds of Unix time.
+    pub started_unix_ms: u64,
+    /// The caller's address, as far as it can be trusted.
+    pub client: Option<IpAddr>,
+    /// Its method.
+    pub method: Option<http::Method>,
+    /// The path's row in the operation table, `/v1/chat/completions`; never the caller's own text.
+    pub template: &'static str,
+    /// What it asked to do.
+    pub operation: Option<Operation>,
+    /// The domain it named, if there is one of that name.
+    pub domain: Option<DomainId>,
+    /// Whose credential it carried.
+    pub user: Option<UserId>,
+    /// The credential's number.
+    pub pat: Option<PatId>,
+    /// The model as the caller names it, from the tables.
+    pub model: Option<Arc<str>>,
+    /// The model's metric series (`ModelEntry::series`); 0 if there is no model.
+    pub series: u64,
+    /// The cluster it went to.
+    pub cluster: Option<Arc<str>>,
+    /// The last endpoint it was sent to.
+    pub endpoint: Option<Arc<str>>,
+    /// Attempts at endpoints.
+    pub attempts: u32,
+    /// The status that the caller got; 499 if it left before there was one; 0 if none was sent.
+    pub status: u16,
+    /// The code of our own answer, or more detail than the caller was told.
+    pub code: Option<&'static str>,
+    /// Body bytes from the caller.
+    pub bytes_in: u64,
+    /// Body bytes to the caller.
+    pub bytes_out: u64,
+    /// Whether the answer was streamed event by event.
+    pub stream: bool,
+    /// Events of the stream.
+    pub events: u64,
+    /// Tokens of the prompt.
+    pub prompt_tokens: Option<u64>,
+    /// Tokens of the completion.
+    pub completion_tokens: Option<u64>,
+    /// The completion's tokens were counted from events, because the upstream gave no usage.
+    pub estimated: bool,
+    /// From the request's first byte to the first byte of the answer's body.
+    pub first_byte: Option<Duration>,
+    /// From the request's first byte to its end.
+    pub duration: Duration,
+    /// How it ended.
+    pub ending: Ending,
+}
+
+impl Default for RequestRecord {
+    fn default() -> Self {
+        Self {
+            request_id: RequestId::default(),
+            started_unix_ms: 0,
+            client: None,
+            method: None,
+            template: "",
+            operation: None,
+            domain: None,
+            user: None,
+            pat: None,
+            model: None,
+            series: 0,
+            cluster: None,
+            endpoint: None,
+            attempts: 0,
+            status: 0,
+            code: None,
+            bytes_in: 0,
+            bytes_out: 0,
+            stream: false,
+            events: 0,
+            prompt_tokens: None,
+            completion_tokens: None,
+            estimated: false,
+            first_byte: None,
+            duration: Duration::ZERO,
+            ending: Ending::Abandoned,
+        }
+    }
+}
+
+/// Records that travel together.
+const BATCH_RECORDS: usize = 64;
+
+/// The records' way out of one core.
+#[derive(Debug)]
+pub struct RecordSender {
+    /// `None`: nobody wants records, and a push costs nothing.
+    open: Option<OpenSender>,
+}
+
+#[derive(Debug)]
+struct OpenSender {
+    channel: SyncSender<Vec<RequestRecord>>,
+    batch: Vec<RequestRecord>,
+    completed: Sample,
+    failed: Sample,
+}
+
+/// Takes a fixed share: every tenth of 0.1, evenly, without a random number.
+#[derive(Debug)]
+struct Sample {
+    share: f64,
+    owed: f64,
+}
+
+impl Sample {
+    fn takes(&mut self) -> bool {
+        self.owed += self.share;
+        let takes = self.owed >= 1.0;
+        if takes {
+            self.owed -= 1.0;
+        }
+        takes
+    }
+}
+
+impl RecordSender {
+    /// A sender without a reader.
+    #[must_use]
+    pub const fn closed() -> Self {
+        Self { open: None }
+    }
+
+    /// Takes a record over, if it is in the sample. Sends the batch when it is full.
+    ///
+    /// Cost: a copy of the record; one allocation per [`BATCH_RECORDS`]. Never blocks; what finds no room is counted in
+    /// `meter`.
+    pub fn push(&mut self, record: RequestRecord, meter: &Meter) {
+        let Some(open) = &mut self.open else { return };
+        let sample = if record.ending == Ending::Complete { &mut open.completed } else { &mut open.failed };
+        if !sample.takes() {
+            return;
+        }
+        open.batch.push(record);
+        if open.batch.len() >= BATCH_RECORDS {
+            self.flush(meter);
+        }
+    }
+
+    /// Sends what has been collected; called on each tick of the core, so that a quiet core's records travel too.
+    pub fn flush(&mut self, meter: &Meter) {
+        let Some(open) = &mut self.open else { return };
+        if open.batch.is_empty() {
+            return;
+        }
+        let batch = std::mem::replace(&mut open.batch, Vec::with_capacity(BATCH_RECORDS));
+        if let Err(error) = open.channel.try_send(batch) {
+            let (std::sync::mpsc::TrySendError::Full(lost)
+            | std::sync::mpsc::TrySendError::Disconnected(lost)) = error;
+            meter.records_dropped.add(lost.len() as u64);
+        }
+    }
+}
+
+/// One sender for each of `cores`, and the end where batches arrive.
+///
+/// * `batches_max`: batches that wait for the reader, of all cores together; each holds up to 64 records of about 350 bytes.
+/// * `sample`, `sample_failures`: shares of the completed and of all other requests that travel, 0.0 to 1.0.
+#[must_use]
+pub fn channel(
+    cores: usize,
+    batches_max: usize,
+    sample: f64,
+    sample_failures: f64,
+) -> (Vec<RecordSender>, Receiver<Vec<RequestRecord>>) {
+    let (sender, receiver) = sync_channel(batches_max);
+    let open = || OpenSender {
+        channel: sender.clone(),
+        batch: Vec::new(),
+        // Half a request ahead: the first of few requests is as likely to be seen as the last.
+        completed: Sample { share: sample, owed: sample / 2.0 },
+        failed: Sample { share: sample_failures, owed: sample_failures / 2.0 },
+    };
+    ((0..cores).map(|_| RecordSender { open: Some(open()) }).collect(), receiver)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(ending: Ending) -> RequestRecord {
+        RequestRecord { ending, ..RequestRecord::default() }
+    }
+
+    #[test]
+    fn a_callers_request_id_is_taken_over_only_if_it_is_short_and_harmless() {
+        assert_eq!(
+            RequestId::from_caller(b"abc-123_x.y:z/+=@").expect("harmless").as_str(),
+            "abc-123_x.y:z/+=@"
+        );
+        assert!(RequestId::from_caller(&[b'a'; 64]).is_some());
+        for name in [&b""[..], b"a b", b"a\tb", b"\"", b"\xff", b"a\\b", b"<x>", &[b'a'; 65]] {
+            assert!(RequestId::from_caller(name).is_none(), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn a_made_request_id_shows_both_random_numbers() {
+        let id = RequestId::from_random(0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3210);
+        assert_eq!(id.as_str(), "0123456789abcdeffedcba9876543210");
+    }
+
+    #[test]
+    fn records_arrive_in_batches_and_on_every_flush() {
+        let meter = Meter::new(10);
+        let (mut senders, receiver) = channel(1, 4, 1.0, 1.0);
+        for _ in 0..=BATCH_RECORDS {
+            senders[0].push(record(Ending::Complete), &meter);
+        }
+        assert_eq!(receiver.try_recv().expect("a full batch").len(), BATCH_RECORDS);
+        assert!(receiver.try_recv().is_err());
+        senders[0].flush(&meter);
+        assert_eq!(receiver.try_recv().expect("the rest").len(), 1);
+        assert_eq!(meter.records_dropped.get(), 0);
+    }
+
+    #[test]
+    fn a_full_channel_drops_and_counts_instead_of_waiting() {
+        let meter = Meter::new(10);
+        let (mut senders, receiver) = channel(1, 1, 1.0, 1.0);
+        for _ in 0..3 * BATCH_RECORDS {
+            senders[0].push(record(Ending::Complete), &meter);
+        }
+        assert_eq!(meter.records_dropped.get(), 2 * BATCH_RECORDS as u64);
+        drop(receiver);
+        senders[0].push(record(Ending::Complete), &meter);
+        senders[0].flush(&meter);
+        assert_eq!(meter.records_dropped.get(), 2 * BATCH_RECORDS as u64 + 1);
+    }
+
+    #[test]
+    fn a_sample_takes_exactly_its_share_and_failures_have_their_own() {
+        let meter = Meter::new(10);
+        let (mut senders, receiver) = channel(1, 100, 0.1, 1.0);
+        for _ in 0..200 {
+            senders[0].push(record(Ending::Complete), &meter);
+        }
+        for _ in 0..3 {
+            senders[0].push(record(Ending::UpstreamCut), &meter);
+        }
+        senders[0].flush(&meter);
+        let seen: Vec<_> = receiver.try_iter().flatten().map(|record| record.ending).collect();
+        assert_eq!(seen.iter().filter(|ending| **ending == Ending::Complete).count(), 20);
+        assert_eq!(seen.iter().filter(|ending| **ending == Ending::UpstreamCut).count(), 3);
+    }
+
+    #[test]
+    fn a_closed_sender_takes_nothing_and_counts_nothing() {
+        let meter = Meter::new(10);
+        let mut sender = RecordSender::closed();
+        sender.push(record(Ending::Complete), &meter);
+        sender.flush(&meter);
+        assert_eq!(meter.records_dropped.get(), 0);
+    }
+}
