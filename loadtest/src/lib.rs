@@ -1,1 +1,15 @@
-//! Load test tools.
+//! What measures and exercises the proxy from outside. Nothing here is linked into it.
+//!
+//! Read in this order:
+//! * [`mock`]: a model server that answers as told: counts, sizes, pace, faults (`cube-mock`).
+//! * [`http1`]: the little HTTP/1.1 that mock and clients share; lenient, and cheaper than what is measured.
+//! * [`poller`], [`clock`]: readiness and time, straight from the kernel.
+//!
+//! Everything runs on plain threads and epoll, so that what is measured is the proxy and not a runtime that it shares
+//! with its load generator.
+#![forbid(unsafe_code)]
+
+pub mod clock;
+pub mod http1;
+pub mod mock;
+pub mod poller;
