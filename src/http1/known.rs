@@ -1,0 +1,201 @@
+//! Which header fields the proxy knows, and what follows from the name alone.
+
+/// The fields that the proxy itself reads, removes or writes. All others are [`Known::Other`] and pass.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Known {
+    /// Any other field.
+    #[default]
+    Other,
+    /// A name with `_` in it. Servers that read `-` and `_` alike (CGI, WSGI) would take it for another
+    /// field, so it is never passed on; one that shadows a known field is an error.
+    Underscored,
+    Accept,
+    AcceptEncoding,
+    Authorization,
+    Connection,
+    ContentEncoding,
+    ContentLength,
+    ContentType,
+    Cookie,
+    Date,
+    Expect,
+    Forwarded,
+    Host,
+    Http2Settings,
+    KeepAlive,
+    ProxyAuthenticate,
+    ProxyAuthorization,
+    ProxyConnection,
+    RetryAfter,
+    Server,
+    SetCookie,
+    Te,
+    Trailer,
+    TransferEncoding,
+    Upgrade,
+    UserAgent,
+    Via,
+    XApiKey,
+    XDomainId,
+    XForwardedFor,
+    XForwardedHost,
+    XForwardedPort,
+    XForwardedProto,
+    /// Any other `X-Forwarded-…`.
+    XForwardedOther,
+    XGuardrailsRequest,
+    XRealIp,
+    XRequestId,
+    XUserId,
+}
+
+impl Known {
+    /// Which field a valid field name names, in any case.
+    ///
+    /// # Cost
+    /// One look at the length, then whole-word compares (`benches/head_parse.rs`).
+    #[must_use]
+    pub fn classify(name: &[u8]) -> Self {
+        let known = Self::by_name(name);
+        if known == Self::Other && memchr::memchr(b'_', name).is_some() {
+            return Self::Underscored;
+        }
+        known
+    }
+
+    /// Connection-level fields (RFC 9110 §7.6.1, and the older ones in use): they end at this proxy,
+    /// both ways. Underscored names are treated alike.
+    #[must_use]
+    pub const fn is_hop_by_hop(self) -> bool {
+        const HOP_BY_HOP: u64 = Known::Connection.bit()
+            | Known::Http2Settings.bit()
+            | Known::KeepAlive.bit()
+            | Known::ProxyAuthenticate.bit()
+            | Known::ProxyAuthorization.bit()
+            | Known::ProxyConnection.bit()
+            | Known::Te.bit()
+            | Known::Trailer.bit()
+            | Known::TransferEncoding.bit()
+            | Known::Upgrade.bit()
+            | Known::Underscored.bit();
+        self.bit() & HOP_BY_HOP != 0
+    }
+
+    /// Fields that say who or how much: naming them in `Connection` must not strip them.
+    #[must_use]
+    pub(super) const fn is_protected(self) -> bool {
+        const PROTECTED: u64 = Known::Host.bit()
+            | Known::ContentLength.bit()
+            | Known::ContentType.bit()
+            | Known::ContentEncoding.bit()
+            | Known::Authorization.bit()
+            | Known::XRequestId.bit();
+        self.bit() & PROTECTED != 0
+    }
+
+    /// Whether `name` with `-` for `_` is a known field: two readers would see two messages.
+    #[must_use]
+    pub(super) fn is_shadowed_by(name: &[u8]) -> bool {
+        let mut dashed = [0_u8; 32];
+        let Some(dashed) = dashed.get_mut(..name.len()) else { return false };
+        for (to, &from) in dashed.iter_mut().zip(name) {
+            *to = if from == b'_' { b'-' } else { from };
+        }
+        Self::by_name(dashed) != Self::Other
+    }
+
+    /// This field's bit in a set of fields.
+    #[must_use]
+    pub(super) const fn bit(self) -> u64 {
+        1 << self as u8
+    }
+
+    /// Fields with a name of their own, then the `X-Forwarded-…` family.
+    fn by_name(name: &[u8]) -> Self {
+        let known = Self::by_length(name);
+        let is_forwarded = || name.first_chunk::<12>().is_some_and(|start| folded(start) == *b"x-forwarded-");
+        if known == Self::Other && is_forwarded() { Self::XForwardedOther } else { known }
+    }
+
+    fn by_length(name: &[u8]) -> Self {
+        match name.len() {
+            2 => one_of(name, [(b"te", Self::Te)]),
+            3 => one_of(name, [(b"via", Self::Via)]),
+            4 => one_of(name, [(b"host", Self::Host), (b"date", Self::Date)]),
+            6 => one_of(
+                name,
+                [
+                    (b"accept", Self::Accept),
+                    (b"cookie", Self::Cookie),
+                    (b"expect", Self::Expect),
+                    (b"server", Self::Server),
+                ],
+            ),
+            7 => one_of(name, [(b"trailer", Self::Trailer), (b"upgrade", Self::Upgrade)]),
+            9 => one_of(
+                name,
+                [
+                    (b"forwarded", Self::Forwarded),
+                    (b"x-api-key", Self::XApiKey),
+                    (b"x-real-ip", Self::XRealIp),
+                    (b"x-user-id", Self::XUserId),
+                ],
+            ),
+            10 => one_of(
+                name,
+                [
+                    (b"connection", Self::Connection),
+                    (b"keep-alive", Self::KeepAlive),
+                    (b"set-cookie", Self::SetCookie),
+                    (b"user-agent", Self::UserAgent),
+                ],
+            ),
+            11 => one_of(name, [(b"retry-after", Self::RetryAfter), (b"x-domain-id", Self::XDomainId)]),
+            12 => one_of(name, [(b"content-type", Self::ContentType), (b"x-request-id", Self::XRequestId)]),
+            13 => one_of(name, [(b"authorization", Self::Authorization)]),
+            14 => one_of(
+                name,
+                [(b"content-length", Self::ContentLength), (b"http2-settings", Self::Http2Settings)],
+            ),
+            15 => one_of(
+                name,
+                [(b"accept-encoding", Self::AcceptEncoding), (b"x-forwarded-for", Self::XForwardedFor)],
+            ),
+            16 => one_of(
+                name,
+                [
+                    (b"content-encoding", Self::ContentEncoding),
+                    (b"proxy-connection", Self::ProxyConnection),
+                    (b"x-forwarded-host", Self::XForwardedHost),
+                    (b"x-forwarded-port", Self::XForwardedPort),
+                ],
+            ),
+            17 => one_of(
+                name,
+                [
+                    (b"transfer-encoding", Self::TransferEncoding),
+                    (b"x-forwarded-proto", Self::XForwardedProto),
+                ],
+            ),
+            18 => one_of(name, [(b"proxy-authenticate", Self::ProxyAuthenticate)]),
+            19 => one_of(name, [(b"proxy-authorization", Self::ProxyAuthorization)]),
+            20 => one_of(name, [(b"x-guardrails-request", Self::XGuardrailsRequest)]),
+            _ => Self::Other,
+        }
+    }
+}
+
+const _: () = assert!((Known::XUserId as u8) < 64, "every field has a bit");
+
+/// `name` in lower case, if it has `N` bytes; zeros otherwise. Setting bit 5 folds letters and leaves digits
+/// and `-` alone; no other name byte folds onto a letter, a digit or `-`.
+fn folded<const N: usize>(name: &[u8]) -> [u8; N] {
+    name.first_chunk::<N>().map_or([0; N], |bytes| bytes.map(|b| b | 0x20))
+}
+
+/// The field of that name among those of one length.
+fn one_of<const N: usize, const OF: usize>(name: &[u8], fields: [(&[u8; N], Known); OF]) -> Known {
+    let name = folded::<N>(name);
+    fields.iter().find(|(of_field, _)| **of_field == name).map_or(Known::Other, |&(_, known)| known)
+}
