@@ -1,6 +1,7 @@
 //! cube-proxy: the data plane.
 pub mod http1;
 pub mod meter;
+pub mod operations;
 pub mod peek;
 pub mod record;
 pub mod settings;
