@@ -2,6 +2,8 @@
 //!
 //! Read in this order:
 //! * [`mock`]: a model server that answers as told: counts, sizes, pace, faults (`cube-mock`).
+//! * [`demo`]: README's first command (`cube-demo`).
+//! * [`tables`], [`launch`], [`fetch`]: a tables file, child processes, one request; for all that starts a proxy.
 //! * [`http1`]: the little HTTP/1.1 that mock and clients share; lenient, and cheaper than what is measured.
 //! * [`poller`], [`clock`]: readiness and time, straight from the kernel.
 //!
@@ -10,6 +12,10 @@
 #![forbid(unsafe_code)]
 
 pub mod clock;
+pub mod demo;
+pub mod fetch;
 pub mod http1;
+pub mod launch;
 pub mod mock;
 pub mod poller;
+pub mod tables;

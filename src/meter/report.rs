@@ -1,6 +1,7 @@
 //! What a core tells the control thread when it is asked for its figures: plain data that may travel.
 
 use std::borrow::Cow;
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 use super::{Family, HistogramReport, StatusClass};
@@ -8,8 +9,8 @@ use super::{Family, HistogramReport, StatusClass};
 /// The labels of one figure, in the order in which they are written.
 pub type Labels = Vec<(&'static str, LabelValue)>;
 
-/// A label's value.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// A label's value. Equal and ordered as text, wherever the text comes from.
+#[derive(Clone, Debug)]
 pub enum LabelValue {
     /// Known when the program was compiled, or made for this report.
     Text(Cow<'static, str>),
@@ -25,6 +26,26 @@ impl LabelValue {
             Self::Text(text) => text,
             Self::Shared(text) => text,
         }
+    }
+}
+
+impl PartialEq for LabelValue {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_str() == other.as_str()
+    }
+}
+
+impl Eq for LabelValue {}
+
+impl Ord for LabelValue {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.as_str().cmp(other.as_str())
+    }
+}
+
+impl PartialOrd for LabelValue {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
     }
 }
 

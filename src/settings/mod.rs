@@ -19,6 +19,8 @@ use std::time::Duration;
 pub use cidr::Cidr;
 pub use problem::{Problem, SettingsError};
 
+use crate::http1::HeadLimits;
+
 /// Everything an operator can choose.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Settings {
@@ -102,7 +104,7 @@ pub struct TablesSource {
 /// `[limits]`. What exceeds one of them is refused with the status named here; none is zero.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Request and response heads.
+    /// Request and response heads (431, 414).
     pub head: HeadLimits,
     /// A request body (413).
     pub body_bytes_max: u64,
@@ -118,19 +120,6 @@ pub struct Limits {
     pub requests_per_connection_max: u32,
     /// Verified PATs that one core remembers.
     pub pat_cache_entries: usize,
-}
-
-/// The part of `[limits]` that a head is held to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct HeadLimits {
-    /// A whole head, request line and fields, in bytes (431).
-    pub head_bytes_max: usize,
-    /// The request line (414).
-    pub first_line_bytes_max: usize,
-    /// One field line (431).
-    pub field_bytes_max: usize,
-    /// Field lines in a head (431). At most 90.
-    pub fields_max: usize,
 }
 
 /// `[timeouts]`. None is zero.
@@ -235,17 +224,6 @@ impl Default for Limits {
             connections_max: None,
             requests_per_connection_max: 10_000,
             pat_cache_entries: 65_536,
-        }
-    }
-}
-
-impl Default for HeadLimits {
-    fn default() -> Self {
-        Self {
-            head_bytes_max: 16 << 10,
-            first_line_bytes_max: 8 << 10,
-            field_bytes_max: 8 << 10,
-            fields_max: 90,
         }
     }
 }

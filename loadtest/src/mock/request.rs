@@ -68,7 +68,7 @@ impl Route {
             (b"POST", b"/api/pull" | b"/api/push" | b"/api/create" | b"/api/copy")
             | (b"DELETE", b"/api/delete") => Self::Manage,
             (b"DELETE", _) if path.starts_with(b"/v1/models/") => Self::Manage,
-            (b"GET" | b"HEAD", b"/" | b"/health") => Self::Health,
+            (b"GET" | b"HEAD", b"/" | b"/health" | b"/readyz") => Self::Health,
             (b"GET", b"/mock/stats") => Self::Stats,
             _ => Self::NotFound,
         }

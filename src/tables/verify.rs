@@ -1,0 +1,246 @@
+//! Credential → who it is. One [`Verifier`] per core, nothing shared, nothing written back to the tables.
+//!
+//! # Promises
+//! * Garbage costs a checksum: length, alphabet and CRC are checked before anything is hashed.
+//! * What was cached is worth nothing by itself. An entry holds for the tables that it was made from; with any others
+//!   the row is read again, so a revocation is in force on the next request after a core adopted it. Times are compared
+//!   on every request, and never moved.
+//! * There is no negative cache: the tables are complete, so absence is the answer, and guessing evicts nothing.
+//! * Digests are compared in constant time, and nothing of a credential outlives the call.
+//!
+//! # Cost
+//! `benches/pat_check.rs`; no allocation, cached or not.
+
+use std::hash::{BuildHasherDefault, Hash, Hasher};
+
+use cube_wire::pat::{self, PatIds};
+use cube_wire::{PatDigest, PatId, UserId};
+use quick_cache::UnitWeighter;
+use quick_cache::unsync::{Cache, DefaultLifecycle};
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+use super::shards::Place;
+use super::{NEVER, Tables, pat_flag, user_flag};
+
+/// A caller who has shown a valid PAT.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The PAT.
+    pub pat: PatId,
+    /// Its owner.
+    pub user: UserId,
+    /// The tables in which the places below are.
+    pub(super) stamp: u64,
+    pub(super) pat_place: Place,
+    pub(super) user_place: Place,
+}
+
+/// Why a credential is refused. For the caller all of them are the same 401; the difference is for the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum CredentialFault {
+    /// Not a PAT at all.
+    #[error("not a PAT")]
+    Malformed,
+    /// No such PAT, or not this secret, or another owner than it says.
+    #[error("unknown PAT")]
+    Unknown,
+    /// Revoked by its owner or an administrator.
+    #[error("revoked PAT")]
+    Revoked,
+    /// Past its end.
+    #[error("expired PAT")]
+    Expired,
+    /// Before its beginning.
+    #[error("PAT that is not valid yet")]
+    NotYetValid,
+    /// Its owner is disabled.
+    #[error("PAT of a disabled user")]
+    UserDisabled,
+}
+
+const _: () = assert!(size_of::<CredentialFault>() == 1);
+
+impl CredentialFault {
+    /// A stable word for logs and metrics.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Malformed => "pat_malformed",
+            Self::Unknown => "pat_unknown",
+            Self::Revoked => "pat_revoked",
+            Self::Expired => "pat_expired",
+            Self::NotYetValid => "pat_not_yet_valid",
+            Self::UserDisabled => "user_disabled",
+        }
+    }
+}
+
+/// SHA-256 of a credential: what is stored of it.
+#[must_use]
+pub fn digest_of(credential: &[u8]) -> PatDigest {
+    PatDigest(Sha256::digest(credential).into())
+}
+
+/// A digest as the key of the cache.
+#[derive(Clone, Copy)]
+struct DigestKey([u8; 32]);
+
+impl PartialEq for DigestKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+}
+
+impl Eq for DigestKey {}
+
+impl Hash for DigestKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let (front, _) = self.0.split_first_chunk().expect("32 bytes");
+        state.write_u64(u64::from_ne_bytes(*front));
+    }
+}
+
+/// Passes the front of a digest through: it is as even as any hash of it, and only digests of valid PATs get in, so
+/// nobody can aim at a slot.
+#[derive(Default)]
+struct FrontOfDigest(u64);
+
+impl Hasher for FrontOfDigest {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(byte);
+        }
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.0 = number;
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Verified {
+    identity: Identity,
+    expires_at: u32,
+    not_before: u32,
+}
+
+impl Verified {
+    /// Whether the PAT is valid now. [`NEVER`] is later than any clock.
+    fn at(&self, now_unix_s: u64) -> Result<Identity, CredentialFault> {
+        if self.expires_at != NEVER && now_unix_s >= u64::from(self.expires_at) {
+            Err(CredentialFault::Expired)
+        } else if now_unix_s < u64::from(self.not_before) {
+            Err(CredentialFault::NotYetValid)
+        } else {
+            Ok(self.identity)
+        }
+    }
+}
+
+type VerifiedCache = Cache<
+    DigestKey,
+    Verified,
+    UnitWeighter,
+    BuildHasherDefault<FrontOfDigest>,
+    DefaultLifecycle<DigestKey, Verified>,
+>;
+
+/// Verifies credentials for one core.
+pub struct Verifier {
+    cache: VerifiedCache,
+    hits: u64,
+    misses: u64,
+}
+
+impl Verifier {
+    /// * `capacity`: PATs that are remembered, about 100 bytes each. All memory is set aside here, and touched as it
+    ///   fills.
+    #[must_use]
+    pub fn new(capacity: usize) -> Self {
+        let capacity = capacity.max(1);
+        let mut cache = Cache::with(
+            capacity,
+            capacity as u64,
+            UnitWeighter,
+            BuildHasherDefault::default(),
+            DefaultLifecycle::default(),
+        );
+        cache.reserve(capacity);
+        Self { cache, hits: 0, misses: 0 }
+    }
+
+    /// Who `credential` is, by these tables, at this time.
+    ///
+    /// * `credential`: the whole of what follows `Bearer `.
+    /// * `now_unix_s`: the core's clock.
+    ///
+    /// # Errors
+    /// [`CredentialFault`]; 401 for all of them.
+    ///
+    /// # Cost
+    /// Two blocks of SHA-256 and one lookup, if the cache has it; besides that two rows of the tables.
+    pub fn verify(
+        &mut self,
+        tables: &Tables,
+        credential: &[u8],
+        now_unix_s: u64,
+    ) -> Result<Identity, CredentialFault> {
+        let ids = pat::parse(credential).map_err(|_| CredentialFault::Malformed)?;
+        let key = DigestKey(Sha256::digest(credential).into());
+        if let Some(verified) = self.cache.get(&key)
+            && verified.identity.stamp == tables.stamp
+        {
+            self.hits += 1;
+            return verified.at(now_unix_s);
+        }
+        self.misses += 1;
+        match tables.verify(ids, &key.0) {
+            Ok(verified) => {
+                self.cache.insert(key, verified);
+                verified.at(now_unix_s)
+            }
+            Err(fault) => {
+                self.cache.remove(&key);
+                Err(fault)
+            }
+        }
+    }
+
+    /// Verifications that the cache answered.
+    #[must_use]
+    pub const fn hits(&self) -> u64 {
+        self.hits
+    }
+
+    /// Verifications that read the tables.
+    #[must_use]
+    pub const fn misses(&self) -> u64 {
+        self.misses
+    }
+}
+
+impl Tables {
+    /// Checks everything about a credential that time does not change.
+    fn verify(&self, ids: PatIds, digest: &[u8; 32]) -> Result<Verified, CredentialFault> {
+        let pat_place = self.pats.find(ids.pat.as_bytes()).ok_or(CredentialFault::Unknown)?;
+        let (pat, _) = self.pats.at(pat_place);
+        let same = pat.fixed.digest.ct_eq(digest) & pat.fixed.user.ct_eq(ids.user.as_bytes());
+        if !bool::from(same) {
+            return Err(CredentialFault::Unknown);
+        }
+        if pat.flags & pat_flag::REVOKED != 0 {
+            return Err(CredentialFault::Revoked);
+        }
+        let user_place = self.users.find(&pat.fixed.user).ok_or(CredentialFault::Unknown)?;
+        if self.users.at(user_place).0.flags & user_flag::DISABLED != 0 {
+            return Err(CredentialFault::UserDisabled);
+        }
+        let identity = Identity { pat: ids.pat, user: ids.user, stamp: self.stamp, pat_place, user_place };
+        Ok(Verified { identity, expires_at: pat.fixed.expires_at, not_before: pat.fixed.not_before })
+    }
+}
