@@ -1,4 +1,5 @@
 //! cube-proxy: the data plane.
+pub mod cli;
 pub mod http1;
 pub mod meter;
 pub mod operations;

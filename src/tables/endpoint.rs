@@ -1,7 +1,7 @@
 //! From what an operator writes about an endpoint to what a connection needs.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 
 use cube_wire::record::{CredentialRecord, EndpointRecord};
 
@@ -19,6 +19,16 @@ pub trait Resolve {
     /// Whatever the resolver says. The endpoint is then kept without addresses: one dead name must not keep a
     /// revocation, or the whole snapshot, out of force.
     fn resolve(&mut self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>>;
+}
+
+/// Asks the system, which may take seconds: only for threads that serve nobody.
+#[derive(Debug, Default)]
+pub struct SystemResolver;
+
+impl Resolve for SystemResolver {
+    fn resolve(&mut self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+        (host, port).to_socket_addrs().map(Iterator::collect)
+    }
 }
 
 /// Resolves nothing: for tables whose endpoints are numbers, for tests and for `check --offline`.

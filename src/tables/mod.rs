@@ -45,7 +45,7 @@ use draft::Draft;
 // What tables are made of is named through them: nothing on the path knows of the wire.
 pub use cube_wire::record::{Dialect, DomainStatus};
 pub use cube_wire::{ClusterId, DomainId, Operation, OperationSet, PatId, UserId};
-pub use endpoint::{NoResolver, Resolve};
+pub use endpoint::{NoResolver, Resolve, SystemResolver};
 pub use load::LoadError;
 pub use problem::{Fault, PROBLEMS_MAX, Problem};
 pub use rights::Rights;

@@ -31,7 +31,7 @@ pub enum Fault {
     #[error(transparent)]
     Record(#[from] RecordError),
     /// A heading that is not the first record.
-    #[error("`snapshot` must be the first record")]
+    #[error("`snapshot` can only be the first record of a file")]
     LateSnapshot,
     /// Two records about one thing in one snapshot.
     #[error("{key} is already defined on line {first}")]

@@ -9,12 +9,14 @@
 #![forbid(unsafe_code)]
 
 pub mod ids;
+pub mod lifetime;
 pub mod operation;
 pub mod pat;
 pub mod read;
 pub mod record;
 
 pub use ids::{ClusterId, DomainId, PatId, UserId};
+pub use lifetime::parse_lifetime;
 pub use operation::{Operation, OperationName, OperationSet};
 pub use pat::{PatDigest, PatIds, PatSecret};
 pub use read::{Records, read_records};

@@ -32,7 +32,7 @@ pub(super) struct Draft<'r> {
     resolve: &'r mut dyn Resolve,
     /// Of a snapshot, in which nothing may be said twice; in a list of changes the later one holds.
     whole: bool,
-    /// Whether any record has been put yet.
+    /// Whether it is too late for a heading: changes have none.
     begun: bool,
     problems: Problems,
     /// Domains that this draft touches, by slot.
@@ -50,7 +50,7 @@ pub(super) struct Draft<'r> {
 impl<'r> Draft<'r> {
     /// A draft of a whole snapshot.
     pub(super) fn of_snapshot(resolve: &'r mut dyn Resolve) -> Self {
-        Self { whole: true, ..Self::of_changes(&Tables::empty(), resolve) }
+        Self { whole: true, begun: false, ..Self::of_changes(&Tables::empty(), resolve) }
     }
 
     /// A draft of what `tables` are to become.
@@ -59,7 +59,7 @@ impl<'r> Draft<'r> {
             tables: tables.clone(),
             resolve,
             whole: false,
-            begun: false,
+            begun: true,
             problems: Problems::default(),
             domains: BTreeMap::new(),
             clusters: BTreeMap::new(),

@@ -1,0 +1,69 @@
+//! Commands that do something and end, without serving anybody: `pat new` and `check`.
+//!
+//! Each writes to the writers that it is given and returns what went wrong, so tests call them as `main` does.
+
+mod check;
+mod pat;
+
+use std::io::{self, Write};
+
+pub use check::Check;
+pub use pat::{PatCommand, PatNew};
+
+use crate::settings::SettingsError;
+use crate::tables::LoadError;
+
+/// What the program does instead of serving.
+#[derive(Clone, Debug, clap::Subcommand)]
+pub enum Command {
+    /// Personal Access Tokens.
+    Pat {
+        /// What to do with them.
+        #[command(subcommand)]
+        command: PatCommand,
+    },
+    /// Say what is wrong with the settings and the tables, or what they amount to.
+    Check(Check),
+}
+
+/// Why a command did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    /// The settings are wrong; all problems are in the text.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// The tables are wrong; all problems are in the text.
+    #[error("{}: {error}", path.display())]
+    Tables {
+        /// The file.
+        path: std::path::PathBuf,
+        /// What is wrong with it.
+        #[source]
+        error: LoadError,
+    },
+    /// More than one of the things that were to be checked is wrong.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Several(Vec<CliError>),
+    /// The system has no randomness to give.
+    #[error("cannot make a secret: {0}")]
+    Random(getrandom::Error),
+    /// The output is gone.
+    #[error("cannot write: {0}")]
+    Write(#[from] io::Error),
+}
+
+impl Command {
+    /// Does it.
+    ///
+    /// * `out`: what was asked for, fit for a file or a pipe.
+    /// * `aside`: what is for the person at the terminal only: a secret, a hint.
+    ///
+    /// # Errors
+    /// [`CliError`]: to be shown, and the exit status of a failure.
+    pub fn run(&self, out: &mut dyn Write, aside: &mut dyn Write) -> Result<(), CliError> {
+        match self {
+            Self::Pat { command: PatCommand::New(new) } => new.run(out, aside),
+            Self::Check(check) => check.run(out),
+        }
+    }
+}
