@@ -2,6 +2,7 @@
 //!
 //! Read in this order:
 //! * [`mock`]: a model server that answers as told: counts, sizes, pace, faults (`cube-mock`).
+//! * [`load`]: a client that checks every event of many streams at once (`cube-stream`); [`histogram`]: its times.
 //! * [`demo`]: README's first command (`cube-demo`).
 //! * [`tables`], [`launch`], [`fetch`]: a tables file, child processes, one request; for all that starts a proxy.
 //! * [`http1`]: the little HTTP/1.1 that mock and clients share; lenient, and cheaper than what is measured.
@@ -14,8 +15,10 @@
 pub mod clock;
 pub mod demo;
 pub mod fetch;
+pub mod histogram;
 pub mod http1;
 pub mod launch;
+pub mod load;
 pub mod mock;
 pub mod poller;
 pub mod tables;

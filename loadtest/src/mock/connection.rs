@@ -4,19 +4,18 @@
 use super::answer::{Answer, Body, Ending, Kitchen};
 use super::events::{Stop, Wrote};
 use super::fault::FaultKind;
+use super::outbox::{Flushed, Outbox};
 use super::request::{BodyFraming, Request};
 use super::stats::{Counters, Stats, add, sub_one};
-use crate::http1::{ChunkDecoder, ChunkStep, head_end};
+use super::upload::{BODY_MAX, Left, Upload};
+use crate::http1::{ChunkDecoder, head_end};
 use crate::poller::Interest;
 use rustix::fd::OwnedFd;
-use rustix::io::Errno;
-use rustix::net::{SendFlags, Shutdown, send, shutdown};
+use rustix::net::{Shutdown, shutdown};
 use std::rc::Rc;
 
 /// Bytes read ahead of an answer; more stay in the kernel.
 const AHEAD_MAX: usize = 256 * 1024;
-/// Largest request body that is kept.
-const BODY_MAX: u64 = 512 * 1024 * 1024;
 /// Bodies up to this size leave in one write with their head.
 const JOINED_MAX: usize = 16 * 1024;
 
@@ -49,11 +48,7 @@ pub(super) enum Waits {
 enum Phase {
     /// Between requests, or within a head.
     Head,
-    Body {
-        request: Request,
-        left: BodyLeft,
-        body: Vec<u8>,
-    },
+    Body(Box<Upload>),
     /// The head of `answer` is due at `due`.
     Answer {
         answer: Answer,
@@ -73,12 +68,6 @@ enum Stage {
     End(Ending),
 }
 
-#[derive(Clone, Copy, Debug)]
-enum BodyLeft {
-    Length(u64),
-    Chunked(ChunkDecoder),
-}
-
 /// One accepted connection.
 #[derive(Debug)]
 pub(super) struct Connection {
@@ -93,13 +82,7 @@ pub(super) struct Connection {
     input: Vec<u8>,
     /// Input is of no interest: the request was answered before its body came.
     deaf: bool,
-    /// To be written, and how much of it has been.
-    out: Vec<u8>,
-    sent: usize,
-    /// To be written after `out`.
-    large: Option<(Rc<[u8]>, usize)>,
-    /// Most bytes per write and the time between two, while it applies.
-    throttle: Option<(usize, u64)>,
+    out: Outbox,
     streaming: bool,
 }
 
@@ -113,10 +96,7 @@ impl Connection {
             phase: Phase::Head,
             input: Vec::new(),
             deaf: false,
-            out: Vec::new(),
-            sent: 0,
-            large: None,
-            throttle: None,
+            out: Outbox::default(),
             streaming: false,
         }
     }
@@ -182,19 +162,18 @@ impl Connection {
                     used += end;
                     used += self.take_head(request, &rest[end..], now, shared)?;
                 }
-                Phase::Body { left, body, .. } => {
-                    let before = body.len();
-                    let (taken, done) = take_body(left, body, rest)?;
+                Phase::Body(upload) => {
+                    let before = upload.body.len();
+                    let (taken, done) = upload.take(rest)?;
                     used += taken;
-                    add(&shared.counters.bytes_in, (body.len() - before) as u64);
+                    add(&shared.counters.bytes_in, (upload.body.len() - before) as u64);
                     if !done {
                         return Some(used);
                     }
-                    let Phase::Body { request, body, .. } = std::mem::replace(&mut self.phase, Phase::Head)
-                    else {
+                    let Phase::Body(upload) = std::mem::replace(&mut self.phase, Phase::Head) else {
                         unreachable!("matched above")
                     };
-                    self.begin(&request, &body, now, shared);
+                    self.begin(&upload.request, &upload.body, now, shared);
                 }
                 Phase::Answer { .. } => return Some(used),
                 Phase::Draining | Phase::Stuck => return Some(bytes.len()),
@@ -235,13 +214,13 @@ impl Connection {
                 self.begin(&request, &rest[..length], now, shared);
                 return Some(length);
             }
-            BodyFraming::Length(length) => BodyLeft::Length(length),
-            BodyFraming::Chunked => BodyLeft::Chunked(ChunkDecoder::default()),
+            BodyFraming::Length(length) => Left::Length(length),
+            BodyFraming::Chunked => Left::Chunked(ChunkDecoder::default()),
         };
         if request.expects_continue && rest.is_empty() {
-            self.out.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
+            self.out.bytes.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
         }
-        self.phase = Phase::Body { request, left, body: Vec::new() };
+        self.phase = Phase::Body(Box::new(Upload::new(request, left)));
         Some(0)
     }
 
@@ -265,7 +244,7 @@ impl Connection {
             let Phase::Answer { answer, at, due } = &mut self.phase else {
                 return match self.phase {
                     Phase::Stuck => Waits::Nothing,
-                    Phase::Head | Phase::Body { .. } | Phase::Draining | Phase::Answer { .. } => Waits::Input,
+                    Phase::Head | Phase::Body(_) | Phase::Draining | Phase::Answer { .. } => Waits::Input,
                 };
             };
             if *due > now {
@@ -273,16 +252,16 @@ impl Connection {
             }
             match *at {
                 Stage::Head => {
-                    self.throttle = answer.head_gap_ns.map(|gap| (1, gap)).or(answer.throttle);
-                    self.out.append(&mut answer.head);
+                    self.out.throttle = answer.head_gap_ns.map(|gap| (1, gap)).or(answer.throttle);
+                    self.out.bytes.append(&mut answer.head);
                     *at = Stage::Body;
                     *due = now + answer.event_delay_ns;
-                    if self.throttle.is_none() && answer.event_delay_ns == 0 {
+                    if self.out.throttle.is_none() && answer.event_delay_ns == 0 {
                         self.write_body(now, shared.counters);
                     }
                 }
                 Stage::Body => {
-                    self.throttle = answer.throttle;
+                    self.out.throttle = answer.throttle;
                     self.write_body(now, shared.counters);
                 }
                 Stage::End(ending) => {
@@ -300,16 +279,16 @@ impl Connection {
         match &mut answer.body {
             Body::None => *at = Stage::End(answer.ending),
             Body::Whole(body) => {
-                if body.len() <= JOINED_MAX || self.throttle.is_some() {
-                    self.out.extend_from_slice(body);
+                if body.len() <= JOINED_MAX || self.out.throttle.is_some() {
+                    self.out.bytes.extend_from_slice(body);
                 } else {
-                    self.large = Some((Rc::clone(body), 0));
+                    self.out.append_large(Rc::clone(body));
                 }
                 *at = Stage::End(answer.ending);
             }
             Body::Events(events) => {
                 let before = events.written();
-                let wrote = events.write(now, &mut self.out);
+                let wrote = events.write(now, &mut self.out.bytes);
                 add(&counters.events, u64::from(events.written() - before));
                 match wrote {
                     // Paced from when it was due, so that a late write does not slow the stream down; a stream that
@@ -340,7 +319,7 @@ impl Connection {
             sub_one(&shared.counters.streams_open);
             add(&shared.counters.streams_completed, 1);
         }
-        self.throttle = None;
+        self.out.throttle = None;
         match ending {
             Ending::KeepAlive => {
                 self.phase = Phase::Head;
@@ -373,82 +352,16 @@ impl Connection {
 
     /// Writes what waits. `None`: all of it is written and nothing holds the next step back.
     fn flush(&mut self, now: u64, counters: &Counters) -> Option<Waits> {
-        let mut wrote = false;
-        loop {
-            let pending = match &self.large {
-                _ if self.sent < self.out.len() => &self.out[self.sent..],
-                Some((body, at)) => &body[*at..],
-                None => &[],
-            };
-            if pending.is_empty() {
-                break;
+        match self.out.flush(&self.socket, now, counters) {
+            Flushed::Part(waits) => Some(waits),
+            Flushed::Broken => {
+                self.lost(counters);
+                Some(Waits::Closed)
             }
-            if let Some((bytes, gap)) = self.throttle
-                && wrote
-            {
-                debug_assert!(bytes > 0, "the script holds no zero");
-                return Some(if gap == 0 { Waits::Turn } else { Waits::Until(now + gap) });
-            }
-            let limit = self.throttle.map_or(pending.len(), |(bytes, _)| bytes.min(pending.len()));
-            let more = self.sent < self.out.len() && self.large.is_some();
-            let flags = if more { SendFlags::NOSIGNAL | SendFlags::MORE } else { SendFlags::NOSIGNAL };
-            match send(&self.socket, &pending[..limit], flags) {
-                Ok(sent) => self.advance_sent(sent, counters),
-                Err(Errno::AGAIN) => return Some(Waits::Room),
-                Err(Errno::INTR) => continue,
-                Err(_) => {
-                    self.lost(counters);
-                    return Some(Waits::Closed);
-                }
-            }
-            wrote = true;
-        }
-        self.out.clear();
-        self.sent = 0;
-        self.large = None;
-        self.after_flush(wrote, now)
-    }
-
-    fn after_flush(&self, wrote: bool, now: u64) -> Option<Waits> {
-        let Phase::Answer { at: Stage::Body, due, .. } = &self.phase else { return None };
-        // A stream without pace gives way to the others after each write.
-        (wrote && *due <= now).then_some(Waits::Turn)
-    }
-
-    fn advance_sent(&mut self, sent: usize, counters: &Counters) {
-        add(&counters.bytes_out, sent as u64);
-        if self.sent < self.out.len() {
-            self.sent += sent;
-        } else if let Some((_, at)) = &mut self.large {
-            *at += sent;
-        }
-    }
-}
-
-/// Moves body bytes from the front of `input` to `body`; gives how many were used and whether the body is complete.
-fn take_body(left: &mut BodyLeft, body: &mut Vec<u8>, input: &[u8]) -> Option<(usize, bool)> {
-    match left {
-        BodyLeft::Length(left) => {
-            let take = usize::try_from(*left).unwrap_or(usize::MAX).min(input.len());
-            body.extend_from_slice(&input[..take]);
-            *left -= take as u64;
-            Some((take, *left == 0))
-        }
-        BodyLeft::Chunked(decoder) => {
-            let mut used = 0;
-            loop {
-                match decoder.step(&input[used..]).ok()? {
-                    ChunkStep::Payload { payload } => {
-                        body.extend_from_slice(payload);
-                        used += payload.len();
-                        if body.len() as u64 > BODY_MAX {
-                            return None;
-                        }
-                    }
-                    ChunkStep::Framing { taken } => used += taken,
-                    ChunkStep::End { taken } => return Some((used + taken, true)),
-                    ChunkStep::NeedMore => return Some((used, false)),
-                }
+            Flushed::All { wrote } => {
+                let Phase::Answer { at: Stage::Body, due, .. } = &self.phase else { return None };
+                // A stream without pace gives way to the others after each write.
+                (wrote && *due <= now).then_some(Waits::Turn)
             }
         }
     }

@@ -3,7 +3,7 @@
 //!
 //! One thread, one epoll, no locks; `threads` of them share the port (`SO_REUSEPORT`). Files in the order of a request:
 //! `server` (sockets and timers) → `connection` (bytes) → `request` (what is asked) → `answer` (what is told) →
-//! `dialect`, `bodies`, `events`. What may be asked for is in [`Script`], what may go wrong in [`Fault`].
+//! `dialect`, `bodies`, `events`; `upload` and `outbox` are bytes that are on their way. What may be asked for is in [`Script`], what may go wrong in [`Fault`].
 //!
 //! # Cost
 //! One `send` per write and one `recv` per request; the rest is below a microsecond.
@@ -14,10 +14,12 @@ mod connection;
 mod dialect;
 mod events;
 mod fault;
+mod outbox;
 mod request;
 mod script;
 mod server;
 mod stats;
+mod upload;
 
 pub use events::STAMP_BYTES;
 pub use fault::{Fault, FaultKind};

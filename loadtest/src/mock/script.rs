@@ -41,7 +41,7 @@ pub struct Script {
     #[arg(long, default_value_t = 220)]
     pub event_bytes: u32,
     /// Numbered events that leave in one write.
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     pub events_per_write: u32,
     /// Time between two writes of a stream in microseconds; 0: as fast as the caller reads.
     #[arg(long, default_value_t = 0)]
@@ -62,10 +62,10 @@ pub struct Script {
     #[arg(long)]
     pub framing: Option<Framing>,
     /// Cuts the body into chunks of so many bytes, wherever events end.
-    #[arg(long)]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     pub chunk_bytes: Option<u32>,
     /// Sends at most so many bytes per write, `write-gap-us` apart.
-    #[arg(long)]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     pub write_bytes: Option<u32>,
     /// Time between two writes of `write-bytes`, in microseconds.
     #[arg(long, default_value_t = 0)]

@@ -1,0 +1,344 @@
+//! Runs the exchanges: begins them when they are due, feeds them what arrives, counts how they end.
+
+use super::check::Expected;
+use super::connection::{Connection, Plan, Progress};
+use super::tally::{Report, Tally};
+use super::{Live, Mode, Options};
+use crate::clock::now_ns;
+use crate::fetch::Origin;
+use crate::poller::{Interest, Poller, Ready};
+use anyhow::Result;
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, connect, recv, socket_with, sockopt};
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+const READ_BYTES: usize = 256 * 1024;
+const BATCH: usize = 256;
+/// How often time-outs, the end and other threads' wishes are looked at.
+const LOOK_NS: u64 = 10_000_000;
+
+pub(super) struct Engine {
+    address: SocketAddr,
+    mode: Mode,
+    expected: Expected,
+    /// The request without its last CRLF's body: head up to the blank line, and body.
+    head: Vec<u8>,
+    body: Vec<u8>,
+    request: Rc<[u8]>,
+    leave_share: f64,
+    cut_share: f64,
+    random: u64,
+    requests_left: u64,
+    timeout_ns: u64,
+    grace_ns: u64,
+    duration_ns: u64,
+    /// Time between two begins of one slot; 0: at once.
+    every_ns: u64,
+    start: u64,
+    stopping: bool,
+    poller: Poller,
+    slots: Vec<Connection>,
+    /// Slots that begin later.
+    due: BinaryHeap<Reverse<(u64, usize)>>,
+    busy: u64,
+    tally: Tally,
+    live: Arc<Live>,
+    scratch: Vec<u8>,
+}
+
+impl Engine {
+    pub(super) fn new(
+        options: &Options,
+        origin: &Origin,
+        address: SocketAddr,
+        live: Arc<Live>,
+    ) -> Result<Self> {
+        let streams = options.mode == Mode::Stream;
+        let ndjson = options.path.starts_with("/api/");
+        // No event is expected of an answer that is no stream, and it is not looked into.
+        let events = if streams { options.events } else { 0 };
+        let expected = Expected {
+            events: (!streams || !options.unnumbered).then_some(events),
+            usage: options.include_usage,
+            ndjson,
+        };
+        let (head, body) = request(options, origin);
+        let whole = [&head[..], b"\r\n", &body].concat();
+        let start = now_ns();
+        let slots = options.concurrency.max(1);
+        let every = if options.rate > 0.0 { slots as f64 / options.rate * 1e9 } else { 0.0 };
+        let spread = if options.rate > 0.0 { every } else { options.ramp_s * 1e9 };
+        let due =
+            (0..slots).map(|slot| Reverse((start + (spread * slot as f64 / slots as f64) as u64, slot)));
+        Ok(Self {
+            address,
+            mode: options.mode,
+            expected,
+            head,
+            body,
+            request: whole.into(),
+            leave_share: options.leave_share,
+            cut_share: options.cut_share,
+            random: options.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
+            requests_left: if options.requests == 0 { u64::MAX } else { options.requests },
+            timeout_ns: (options.timeout_s * 1e9) as u64,
+            grace_ns: (options.grace_s * 1e9) as u64,
+            duration_ns: (options.duration_s * 1e9) as u64,
+            every_ns: every as u64,
+            start,
+            stopping: false,
+            poller: Poller::new(BATCH)?,
+            due: due.collect(),
+            slots: (0..slots).map(|_| Connection::new()).collect(),
+            busy: 0,
+            tally: Tally::default(),
+            live,
+            scratch: vec![0; READ_BYTES],
+        })
+    }
+
+    pub(super) fn run(mut self) -> Result<Report> {
+        let mut ready: Vec<Ready> = Vec::with_capacity(BATCH);
+        let mut look = self.start;
+        let mut stopped_at = None;
+        loop {
+            let now = now_ns();
+            if now >= look {
+                look = now + LOOK_NS;
+                self.look(now);
+            }
+            if self.stopping {
+                let since = *stopped_at.get_or_insert(now);
+                if self.busy == 0 || now > since + self.grace_ns {
+                    break;
+                }
+            }
+            while let Some(Reverse((due, slot))) = self.due.peek().copied() {
+                if due > now || self.stopping {
+                    break;
+                }
+                self.due.pop();
+                self.begin(slot, now);
+            }
+            let next =
+                self.due.peek().map_or(look, |Reverse((due, _))| if self.stopping { look } else { *due });
+            ready.clear();
+            ready.extend(self.poller.wait(Some(next.min(look).saturating_sub(now_ns())))?);
+            for ready in &ready {
+                self.ready(*ready);
+            }
+            self.live.completed.store(self.tally.completed, Relaxed);
+            self.live.events.store(self.tally.events, Relaxed);
+        }
+        self.tally.unfinished = self.busy;
+        let ended = stopped_at.unwrap_or_else(now_ns);
+        Ok(self.tally.report((ended - self.start).max(1) as f64 / 1e9))
+    }
+
+    /// Looks at what is not urgent.
+    fn look(&mut self, now: u64) {
+        if self.live.stop.load(Relaxed)
+            || now > self.start + self.duration_ns
+            || (self.requests_left == 0 && self.busy == 0)
+        {
+            self.stopping = true;
+        }
+        if self.live.clear_times.swap(false, Relaxed) {
+            self.tally.clear_times();
+        }
+        let running = self.slots.iter().filter(|slot| slot.answering).count();
+        self.live.running.store(running as u64, Relaxed);
+        for slot in 0..self.slots.len() {
+            let connection = &self.slots[slot];
+            if connection.busy() && now > connection.begun + self.timeout_ns {
+                self.finish(slot, Progress::Failed("timeout"), now);
+            }
+        }
+    }
+
+    /// Begins the next exchange of `slot`.
+    fn begin(&mut self, slot: usize, now: u64) {
+        if self.requests_left == 0 || self.stopping {
+            return;
+        }
+        self.requests_left -= 1;
+        let (plan, request) = self.plan();
+        if self.slots[slot].socket.is_none()
+            && let Err(errno) = self.connect(slot)
+        {
+            self.tally.started += 1;
+            self.tally.error(&format!("connect: {errno}"));
+            // Not at once: a server that refuses would be asked without end.
+            self.due.push(Reverse((now + LOOK_NS, slot)));
+            return;
+        }
+        self.tally.started += 1;
+        self.busy += 1;
+        let connection = &mut self.slots[slot];
+        connection.begin(request, plan, now);
+        connection.send(now);
+        self.watch(slot);
+    }
+
+    fn plan(&mut self) -> (Plan, Rc<[u8]>) {
+        if self.leave_share + self.cut_share == 0.0 {
+            return (Plan::ReadAll, Rc::clone(&self.request));
+        }
+        let events = u64::from(self.expected.events.unwrap_or(10).max(2));
+        let after = (self.next_random() % (events - 1)) as u32 + 1;
+        let dice = (self.next_random() >> 11) as f64 / (1_u64 << 53) as f64;
+        if dice < self.leave_share {
+            (Plan::LeaveAfter(after), Rc::clone(&self.request))
+        } else if dice < self.leave_share + self.cut_share {
+            let field = format!("x-mock-fault: cut-after-events={after}\r\n\r\n");
+            (Plan::ExpectCut, [&self.head[..], field.as_bytes(), &self.body].concat().into())
+        } else {
+            (Plan::ReadAll, Rc::clone(&self.request))
+        }
+    }
+
+    /// Xorshift64*: enough to choose who leaves.
+    fn next_random(&mut self) -> u64 {
+        self.random ^= self.random >> 12;
+        self.random ^= self.random << 25;
+        self.random ^= self.random >> 27;
+        self.random.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+
+    fn connect(&mut self, slot: usize) -> Result<(), Errno> {
+        let family = if self.address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+        let socket = socket_with(family, SocketType::STREAM, flags, None)?;
+        sockopt::set_tcp_nodelay(&socket, true)?;
+        match connect(&socket, &self.address) {
+            Ok(()) | Err(Errno::INPROGRESS) => {}
+            Err(errno) => return Err(errno),
+        }
+        // A peer that refuses shows as a broken socket.
+        self.poller.add(&socket, slot as u64, Interest::ReadWrite).map_err(|_| Errno::NOMEM)?;
+        self.slots[slot].interest = Interest::ReadWrite;
+        self.slots[slot].socket = Some(socket);
+        self.tally.connections += 1;
+        Ok(())
+    }
+
+    fn watch(&mut self, slot: usize) {
+        let connection = &mut self.slots[slot];
+        let interest = Interest::of(true, connection.sending());
+        if let Some(socket) = &connection.socket
+            && interest != connection.interest
+        {
+            connection.interest = interest;
+            // It was added when it was opened; if this fails the exchange times out and says so.
+            let _ = self.poller.modify(socket, slot as u64, interest);
+        }
+    }
+
+    fn ready(&mut self, ready: Ready) {
+        let slot = usize::try_from(ready.key).expect("a slot number");
+        let now = now_ns();
+        if ready.writable && self.slots[slot].sending() {
+            self.slots[slot].send(now);
+            self.watch(slot);
+        }
+        if !ready.readable {
+            return;
+        }
+        let connection = &mut self.slots[slot];
+        let Some(socket) = &connection.socket else { return };
+        let progress = match recv(socket, &mut self.scratch[..], RecvFlags::empty()) {
+            Ok((0, _)) => self.lost(slot, false, now),
+            Ok((bytes, _)) => {
+                self.tally.reads += 1;
+                connection.receive(self.expected, &self.scratch[..bytes], now, &mut self.tally)
+            }
+            Err(Errno::AGAIN | Errno::INTR) => Progress::Going,
+            Err(Errno::CONNREFUSED) => Progress::Failed("connect: refused"),
+            Err(_) => self.lost(slot, true, now),
+        };
+        self.finish(slot, progress, now);
+    }
+
+    /// The peer has ended the connection. An idle one is simply opened anew next time.
+    fn lost(&mut self, slot: usize, reset: bool, now: u64) -> Progress {
+        let connection = &mut self.slots[slot];
+        let progress = connection.ended(self.expected, reset, now, &mut self.tally);
+        connection.socket = None;
+        progress
+    }
+
+    fn finish(&mut self, slot: usize, progress: Progress, now: u64) {
+        let mut keep = false;
+        match progress {
+            Progress::Going => return,
+            Progress::Complete { reusable } => {
+                self.tally.completed += 1;
+                keep = reusable && self.mode != Mode::NewConnection;
+            }
+            Progress::Left => self.tally.left += 1,
+            Progress::CutAsAsked => self.tally.cut_as_asked += 1,
+            Progress::Failed(kind) => self.tally.error(kind),
+            Progress::Status(status) => self.tally.error(&format!("status {status}")),
+        }
+        let connection = &mut self.slots[slot];
+        if connection.busy() {
+            self.busy -= 1;
+        }
+        connection.end();
+        if !keep {
+            connection.socket = None;
+        }
+        let failed = matches!(progress, Progress::Failed(_) | Progress::Status(_));
+        if self.every_ns > 0 {
+            let next = (connection.begun + self.every_ns).max(now);
+            self.due.push(Reverse((next, slot)));
+        } else if failed {
+            self.due.push(Reverse((now + LOOK_NS, slot)));
+        } else {
+            self.begin(slot, now);
+        }
+    }
+}
+
+/// Head (without its blank line) and body of the requests.
+fn request(options: &Options, origin: &Origin) -> (Vec<u8>, Vec<u8>) {
+    let streams = options.mode == Mode::Stream;
+    let usage =
+        if streams && options.include_usage { ",\"stream_options\":{\"include_usage\":true}" } else { "" };
+    let model = serde_json::to_string(&options.model).expect("a string is JSON");
+    let prompt = "x".repeat(options.prompt_bytes);
+    let body = format!(
+        "{{\"model\":{model},\"messages\":[{{\"role\":\"user\",\"content\":\"{prompt}\"}}],\"stream\":{streams}{usage}}}"
+    );
+    let mut fields =
+        vec!["content-type: application/json".to_owned(), format!("content-length: {}", body.len())];
+    if let Some(pat) = &options.pat {
+        fields.push(format!("authorization: Bearer {pat}"));
+    }
+    if options.mode == Mode::NewConnection {
+        fields.push("connection: close".to_owned());
+    }
+    if streams && !options.unnumbered {
+        fields.push(format!("x-mock-events: {}", options.events));
+        fields.push(format!("x-mock-event-bytes: {}", options.event_bytes));
+        fields.push(format!("x-mock-pace-us: {}", options.pace_us));
+    }
+    if let Some(bytes) = options.body_bytes
+        && !streams
+    {
+        fields.push(format!("x-mock-body-bytes: {bytes}"));
+    }
+    // Last, so that they override what the mock has been told above.
+    fields.extend(options.fields.iter().cloned());
+    let mut head = format!("POST {}{} HTTP/1.1\r\nhost: {}\r\n", origin.base, options.path, origin.authority);
+    for field in fields {
+        head.push_str(&field);
+        head.push_str("\r\n");
+    }
+    (head.into_bytes(), body.into_bytes())
+}
