@@ -149,6 +149,13 @@ pub struct ChunkScanner {
 
 const _: () = assert!(size_of::<ChunkScanner>() <= 32);
 
+impl Default for ChunkScanner {
+    /// With the limits that a proxy wants.
+    fn default() -> Self {
+        Self::new(ChunkLimits::default())
+    }
+}
+
 /// 15 digits: sizes stay below 2^60 and never overflow.
 const DIGITS_MAX: u8 = 15;
 const ZEROS_MAX: u8 = 16;

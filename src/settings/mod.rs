@@ -266,6 +266,12 @@ impl Default for Upstream {
 }
 
 impl Settings {
+    /// Whether what `peer` says of the callers behind it is believed.
+    #[must_use]
+    pub fn trusts(&self, peer: std::net::IpAddr) -> bool {
+        self.trusted_proxies.iter().any(|range| range.contains(peer))
+    }
+
     /// Reads, checks and completes a settings file.
     ///
     /// # Errors

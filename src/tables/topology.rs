@@ -131,6 +131,8 @@ pub struct ModelEntry {
 pub struct ClusterEntry {
     /// Its name.
     pub id: ClusterId,
+    /// Its name again, as records carry it.
+    pub label: Arc<str>,
     /// How its endpoints are spoken to.
     pub dialect: Dialect,
     /// Until a connection must be open.
@@ -158,8 +160,8 @@ pub struct EndpointEntry {
     pub credential: Option<Credential>,
     /// Its share, relative to the other endpoints; not 0.
     pub weight: u32,
-    /// For logs and metrics; holds no credential.
-    pub url: Box<str>,
+    /// For records and logs; holds no credential.
+    pub url: Arc<str>,
 }
 
 /// A field that goes into every request to an endpoint.

@@ -162,6 +162,7 @@ impl Draft<'_> {
             .collect();
         faults.into_iter().for_each(|fault| self.fault(line, fault));
         let entry = ClusterEntry {
+            label: Arc::from(&*record.id.0),
             id: record.id,
             dialect: record.dialect,
             connect_timeout: Duration::from_millis(record.connect_timeout_ms),

@@ -1,0 +1,182 @@
+//! Local: everything that one core owns. Nothing in here is shared with another thread; most of it is a `Cell`.
+//!
+//! The path borrows it for the length of a connection. No borrow of a `RefCell` lives across an await.
+
+use std::cell::{Cell, RefCell};
+use std::ops::{Deref, DerefMut};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::buf::BufferPool;
+use crate::clock::{Clock, Deadlines};
+use crate::cores::{Driver, Load};
+use crate::http1::{RequestHead, ResponseHead};
+use crate::meter::Meter;
+use crate::peek::JsonPeek;
+use crate::record::RecordSender;
+use crate::settings::Settings;
+use crate::tables::{Tables, Verifier};
+use crate::upstream::{Upstreams, balance::next_random};
+
+/// Free scratches that a core keeps.
+const SCRATCH_KEPT_MAX: usize = 64;
+
+/// One core's belongings.
+pub struct Local {
+    /// Number of the core among its siblings, from 0; a metric label.
+    pub core: usize,
+    /// What its runtime runs on.
+    pub driver: Driver,
+    /// The program's settings; the same for its whole life.
+    pub settings: Arc<Settings>,
+    /// Time.
+    pub clock: Clock,
+    /// What waits until when.
+    pub deadlines: Rc<Deadlines>,
+    /// Buffers.
+    pub buffers: Rc<BufferPool>,
+    /// Connections to model servers.
+    pub upstreams: Upstreams,
+    /// Counters.
+    pub meter: Meter,
+    /// Where finished records go.
+    pub records: RefCell<RecordSender>,
+    /// How full each core is; this core writes its own entry only.
+    pub load: Load,
+    /// Open connections of callers that the process takes.
+    pub connections_max: u64,
+    /// Answers close their connections; see [`crate::cores::drain`].
+    pub draining: Cell<bool>,
+    /// Idle connections are closed, nothing new is accepted.
+    pub closing: Cell<bool>,
+    /// Request body bytes held in memory until their model is known, over all requests.
+    pub held_bytes: Cell<usize>,
+    tables: RefCell<Rc<Arc<Tables>>>,
+    verifier: RefCell<Verifier>,
+    random: Cell<u64>,
+    scratches: RefCell<Vec<Box<Scratch>>>,
+}
+
+impl Local {
+    /// A core's belongings before its first request, with tables that know nothing.
+    #[must_use]
+    pub fn new(
+        core: usize,
+        driver: Driver,
+        settings: Arc<Settings>,
+        connections_max: u64,
+        load: Load,
+        records: RecordSender,
+    ) -> Self {
+        let upstreams = Upstreams::new(settings.upstream.idle_per_endpoint, settings.upstream.idle_timeout);
+        let verifier = Verifier::new(settings.limits.pat_cache_entries);
+        Self {
+            core,
+            driver,
+            clock: Clock::new(),
+            deadlines: Deadlines::new(),
+            buffers: BufferPool::new(),
+            upstreams,
+            meter: Meter::new(settings.ops.series_max),
+            records: RefCell::new(records),
+            load,
+            connections_max,
+            draining: Cell::new(false),
+            closing: Cell::new(false),
+            held_bytes: Cell::new(0),
+            tables: RefCell::new(Rc::new(Arc::new(Tables::empty()))),
+            verifier: RefCell::new(verifier),
+            random: Cell::new(seed(core)),
+            scratches: RefCell::default(),
+            settings,
+        }
+    }
+
+    /// The tables of now. Hold them for one request, not longer.
+    #[must_use]
+    pub fn tables(&self) -> Rc<Arc<Tables>> {
+        Rc::clone(&self.tables.borrow())
+    }
+
+    /// Decides with `tables` from the next request on.
+    pub fn adopt(&self, tables: Arc<Tables>) {
+        self.meter.adopted(tables.generation());
+        *self.tables.borrow_mut() = Rc::new(tables);
+    }
+
+    /// This core's verification cache.
+    pub fn verifier(&self) -> impl DerefMut<Target = Verifier> + '_ {
+        self.verifier.borrow_mut()
+    }
+
+    /// 64 random bits; good enough to spread load and to name requests, of no use for secrets.
+    #[must_use]
+    pub fn random(&self) -> u64 {
+        self.random.set(next_random(self.random.get()));
+        self.random.get().wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+
+    /// Parsers' working space for one request.
+    #[must_use]
+    pub fn scratch(&self) -> ScratchLease<'_> {
+        let scratch = self.scratches.borrow_mut().pop().unwrap_or_default();
+        ScratchLease { scratch: Some(scratch), local: self }
+    }
+}
+
+/// Starts a core's sequence somewhere else each time, so that request ids of two runs do not collide.
+fn seed(core: usize) -> u64 {
+    let mut bytes = [0_u8; 8];
+    // Without the system's random numbers the sequence still differs by core, which is all that balancing needs.
+    let _ = getrandom::fill(&mut bytes);
+    u64::from_ne_bytes(bytes) ^ (core as u64 + 1) | 1
+}
+
+/// What the parsers of one request need and no stream does: about 6 KiB, leased until the answer's head is sent.
+#[derive(Default)]
+pub struct Scratch {
+    /// The caller's request head.
+    pub request: RequestHead,
+    /// The upstream's response head.
+    pub response: ResponseHead,
+    /// What a JSON body says at its top level.
+    pub json: JsonPeek,
+}
+
+/// A [`Scratch`] on loan from its core.
+pub struct ScratchLease<'a> {
+    /// `None` once given back.
+    scratch: Option<Box<Scratch>>,
+    local: &'a Local,
+}
+
+impl ScratchLease<'_> {
+    /// Gives it back early: the request has become a stream, which parses nothing. Using it afterwards panics.
+    pub fn give_back(&mut self) {
+        let mut free = self.local.scratches.borrow_mut();
+        if let Some(scratch) = self.scratch.take()
+            && free.len() < SCRATCH_KEPT_MAX
+        {
+            free.push(scratch);
+        }
+    }
+}
+
+impl Deref for ScratchLease<'_> {
+    type Target = Scratch;
+    fn deref(&self) -> &Scratch {
+        self.scratch.as_ref().expect("not used after it was given back")
+    }
+}
+
+impl DerefMut for ScratchLease<'_> {
+    fn deref_mut(&mut self) -> &mut Scratch {
+        self.scratch.as_mut().expect("not used after it was given back")
+    }
+}
+
+impl Drop for ScratchLease<'_> {
+    fn drop(&mut self) {
+        self.give_back();
+    }
+}

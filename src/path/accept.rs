@@ -1,0 +1,119 @@
+//! Accept: listener → admitted connection, or shed.
+//!
+//! Each core has a listener of its own on the same address (`SO_REUSEPORT`), and the kernel deals connections out by hash. Few
+//! long connections can then pile up on one core, so a core that is clearly fuller than the emptiest one hands what it accepts
+//! over to that one.
+//!
+//! Sockets are accepted by plain calls behind a readiness poll: `monoio`'s accept operation leaks the socket when it is
+//! cancelled, and accepts without `CLOEXEC`.
+
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::time::Duration;
+
+use rustix::net::SocketFlags;
+
+use super::serve_connection;
+use crate::cores::{CoreHandle, fenced};
+use crate::local::Local;
+use crate::meter::ShedReason;
+use crate::socket::{ReadyFd, Socket};
+
+/// Connections accepted in a row before other work gets its turn.
+const ACCEPTS_PER_TURN: usize = 64;
+/// How long a core without descriptors waits before it tries again.
+const DESCRIPTORS_PAUSE: Duration = Duration::from_millis(50);
+
+/// Accepts until the core closes its listener.
+pub(crate) async fn accept(local: Rc<Local>, listener: ReadyFd, siblings: Rc<[CoreHandle]>) {
+    // Never expires: it is there so that the end of accepting wakes this task like any other.
+    let watch = local.deadlines.watch();
+    while !local.closing.get() {
+        let ready = std::future::poll_fn(|cx| {
+            if local.closing.get() || listener.poll_readable(cx).is_ready() {
+                return std::task::Poll::Ready(());
+            }
+            watch.poll_expired(cx).map(|_| ())
+        });
+        ready.await;
+        if local.closing.get() {
+            return;
+        }
+        for _ in 0..ACCEPTS_PER_TURN {
+            match rustix::net::acceptfrom_with(listener.fd(), SocketFlags::CLOEXEC) {
+                Ok((fd, peer)) => {
+                    let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok());
+                    admit(&local, fd, peer.unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0))), &siblings);
+                }
+                Err(rustix::io::Errno::AGAIN) => {
+                    listener.consumed_read();
+                    break;
+                }
+                Err(rustix::io::Errno::MFILE | rustix::io::Errno::NFILE | rustix::io::Errno::NOMEM) => {
+                    local.meter.sheds.bump(ShedReason::Descriptors);
+                    monoio::time::sleep(DESCRIPTORS_PAUSE).await;
+                    break;
+                }
+                // The caller was gone before it was accepted, or a signal came.
+                Err(_) => {}
+            }
+        }
+    }
+}
+
+/// Serves the connection here, on an emptier core, or not at all.
+fn admit(local: &Rc<Local>, fd: OwnedFd, peer: SocketAddr, siblings: &[CoreHandle]) {
+    if let Some(core) = local.load.emptier_than(local.core) {
+        local.meter.handovers.bump();
+        // A core that has ended leaves the connection to be closed; the process is ending too.
+        let _ = siblings[core].send(crate::cores::CoreMessage::Connection(fd, peer));
+        return;
+    }
+    adopt(local, fd, peer);
+}
+
+/// Serves an accepted connection on this core.
+pub(crate) fn adopt(local: &Rc<Local>, fd: OwnedFd, peer: SocketAddr) {
+    if local.load.total() >= local.connections_max {
+        local.meter.sheds.bump(ShedReason::Connections);
+        shed(&fd);
+        return;
+    }
+    let Ok(socket) = Socket::from_fd(fd) else { return };
+    let local = Rc::clone(local);
+    local.meter.connections.bump();
+    monoio::spawn(async move {
+        let open = Open::count(&local);
+        if fenced(serve_connection(&local, socket, peer)).await.is_err() {
+            local.meter.panics.bump();
+        }
+        drop(open);
+    });
+}
+
+/// Tells a caller for whom there is no room so, as far as one send goes, and closes.
+fn shed(fd: &OwnedFd) {
+    const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+    let flags = rustix::net::SendFlags::DONTWAIT | rustix::net::SendFlags::NOSIGNAL;
+    // Best effort: it is about to be closed.
+    let _ = rustix::net::send(fd, FULL, flags);
+}
+
+/// Counts a connection as open while it lives.
+struct Open<'a>(&'a Local);
+
+impl<'a> Open<'a> {
+    fn count(local: &'a Local) -> Self {
+        local.meter.open_connections.up();
+        local.load.set(local.core, local.meter.open_connections.get());
+        Self(local)
+    }
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.0.meter.open_connections.down();
+        self.0.load.set(self.0.core, self.0.meter.open_connections.get());
+    }
+}

@@ -1,0 +1,181 @@
+//! Account: what happened → exactly one record, whatever happened.
+//!
+//! An [`Account`] is opened when a request's first byte arrives and leaves its record when it is dropped, so a panic, a caller that
+//! hangs up and a drain are all accounted for. Every stage adds what it learns; none reads it back but for what travels upstream.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use cube_wire::DomainId;
+use http::Method;
+
+use crate::clock::Moment;
+use crate::local::Local;
+use crate::meter::CancelPhase;
+use crate::operations::{Endpoint, UsageKind};
+use crate::record::{Ending, RequestId, RequestRecord};
+use crate::sse::UsageReader;
+use crate::tables::{ClusterEntry, CredentialFault, EndpointEntry, Identity, ModelEntry};
+
+use super::refuse::Refusal;
+
+/// One request's record in the making.
+pub(crate) struct Account<'a> {
+    local: &'a Local,
+    record: RequestRecord,
+    started: Moment,
+    usage_kind: UsageKind,
+    streaming: bool,
+    /// Nothing has been asked yet: a connection that closes now leaves no record.
+    silent: bool,
+}
+
+impl<'a> Account<'a> {
+    pub(crate) fn open(local: &'a Local, peer: SocketAddr) -> Self {
+        let record = RequestRecord { client: Some(peer.ip()), ..RequestRecord::default() };
+        local.meter.inflight_requests.up();
+        Self {
+            local,
+            record,
+            started: local.clock.now(),
+            usage_kind: UsageKind::None,
+            streaming: false,
+            silent: true,
+        }
+    }
+
+    /// The first byte is here.
+    pub(crate) fn start(&mut self, now: Moment) {
+        self.started = now;
+        self.record.started_unix_ms = self.local.clock.unix_ms();
+        self.silent = false;
+    }
+
+    /// There was no request after all.
+    pub(crate) fn forget(&mut self) {
+        self.silent = true;
+    }
+
+    pub(crate) fn request(&mut self, method: &Method, claimed_id: Option<&[u8]>) {
+        self.record.method = Some(method.clone());
+        self.record.request_id = claimed_id
+            .and_then(RequestId::from_caller)
+            .unwrap_or_else(|| RequestId::from_random(self.local.random(), self.local.random()));
+    }
+
+    pub(crate) fn endpoint(&mut self, endpoint: &Endpoint) {
+        self.record.template = endpoint.template;
+        self.record.operation = Some(endpoint.operation);
+        self.usage_kind = endpoint.usage;
+    }
+
+    pub(crate) fn caller(&mut self, identity: &Identity) {
+        self.record.user = Some(identity.user);
+        self.record.pat = Some(identity.pat);
+    }
+
+    /// Why a credential is not good; the caller is not told.
+    pub(crate) fn credential_fault(&mut self, fault: CredentialFault) {
+        self.record.code = Some(fault.code());
+    }
+
+    pub(crate) fn domain(&mut self, domain: DomainId) {
+        self.record.domain = Some(domain);
+    }
+
+    pub(crate) fn model(&mut self, model: &ModelEntry) {
+        self.record.model = Some(Arc::clone(&model.label));
+        self.record.series = model.series;
+    }
+
+    pub(crate) fn attempt(&mut self, cluster: &ClusterEntry, endpoint: &EndpointEntry) {
+        self.record.cluster = Some(Arc::clone(&cluster.label));
+        self.record.endpoint = Some(Arc::clone(&endpoint.url));
+        self.record.attempts += 1;
+    }
+
+    /// Body bytes came from the caller.
+    pub(crate) fn received(&mut self, bytes: usize) {
+        self.record.bytes_in += bytes as u64;
+    }
+
+    /// Bytes went to the caller.
+    pub(crate) fn sent(&mut self, bytes: usize) {
+        self.record.bytes_out += bytes as u64;
+        self.local.meter.relayed_down_bytes.add(bytes as u64);
+        self.local.meter.relayed_down_chunks.bump();
+    }
+
+    /// The answer has begun: its head is about to be sent.
+    pub(crate) fn answering(&mut self, status: u16, now: Moment, stream: bool) {
+        self.record.status = status;
+        self.record.first_byte = Some(now.since(self.started));
+        self.record.stream = stream;
+        self.streaming = true;
+        if stream {
+            self.local.meter.active_streams.up();
+        }
+    }
+
+    pub(crate) fn usage(&mut self, reader: &UsageReader) {
+        let usage = reader.usage();
+        self.record.prompt_tokens = usage.prompt_tokens;
+        self.record.completion_tokens = usage.completion_tokens;
+        self.record.estimated = usage.estimated;
+        self.record.events = reader.events();
+    }
+
+    /// We answered ourselves.
+    pub(crate) fn refused(&mut self, refusal: Refusal) {
+        let (status, code, _) = refusal.reply();
+        self.record.status = status;
+        // The reason behind a refused credential is more than the caller was told; it stays.
+        self.record.code.get_or_insert(code);
+        self.local.meter.refused(code);
+    }
+
+    /// More about an ending than its name says.
+    pub(crate) fn error(&mut self, code: &'static str) {
+        self.record.code = Some(code);
+    }
+
+    /// How it ended. Without this call the record says [`Ending::Abandoned`].
+    pub(crate) fn end(&mut self, ending: Ending) {
+        self.record.ending = ending;
+        if ending == Ending::CallerGone {
+            let phase = if self.streaming { CancelPhase::Streaming } else { CancelPhase::BeforeHeaders };
+            self.local.meter.cancelled.bump(phase);
+            if !self.streaming {
+                self.record.status = 499;
+            }
+        }
+    }
+
+    pub(crate) const fn started(&self) -> Moment {
+        self.started
+    }
+
+    pub(crate) const fn usage_kind(&self) -> UsageKind {
+        self.usage_kind
+    }
+
+    pub(crate) fn request_id(&self) -> &str {
+        self.record.request_id.as_str()
+    }
+}
+
+impl Drop for Account<'_> {
+    fn drop(&mut self) {
+        self.local.meter.inflight_requests.down();
+        if self.streaming && self.record.stream {
+            self.local.meter.active_streams.down();
+        }
+        if self.silent {
+            return;
+        }
+        self.record.duration = self.local.clock.read().since(self.started);
+        self.local.meter.request_ended(&self.record);
+        let record = std::mem::take(&mut self.record);
+        self.local.records.borrow_mut().push(record, &self.local.meter);
+    }
+}

@@ -1,0 +1,134 @@
+//! Exchange: what all stages of one request share. Proofs (`Caller`, `Permit`, …) travel beside it and are consumed.
+
+use super::account::Account;
+use super::body::BodyReader;
+use super::downstream::Downstream;
+use super::refuse::Refusal;
+use crate::buf::Lease;
+use crate::clock::Moment;
+use crate::http1::{Known, ProxyPath, RequestHead, split_proxy_path};
+use crate::local::{Local, ScratchLease};
+use crate::operations::Family;
+use crate::peek::MultipartPeek;
+
+/// One request and its answer on one connection.
+pub(crate) struct Exchange<'a> {
+    pub(crate) local: &'a Local,
+    pub(crate) down: &'a mut Downstream,
+    /// Leaves exactly one record when dropped.
+    pub(crate) account: Account<'a>,
+    pub(crate) scratch: ScratchLease<'a>,
+    /// How far the caller's body has been read.
+    pub(crate) body: BodyReader,
+    /// The head as received, and the body behind it when the whole body came along; given back when the answer has begun.
+    received: Option<Lease>,
+    head_len: usize,
+    /// Which form our own answers take.
+    pub(crate) family: Family,
+    /// The methods that the path has, when the request's is not among them.
+    pub(crate) allow: &'static str,
+    /// Whether the caller's side may serve another request after this one.
+    pub(crate) keep_alive: bool,
+    /// The caller sent so much ahead that no more is read from it.
+    pub(crate) caller_runs_ahead: bool,
+    /// The body is passed on before its end was seen: keys that decide must not turn up again in what follows.
+    pub(crate) late_keys: bool,
+    /// The same for a form.
+    pub(crate) late_form: Option<Box<MultipartPeek>>,
+}
+
+impl<'a> Exchange<'a> {
+    /// Takes over a parsed head. `received`: the head's `head_len` bytes, and the whole body if it came along.
+    pub(crate) fn new(
+        local: &'a Local,
+        down: &'a mut Downstream,
+        account: Account<'a>,
+        scratch: ScratchLease<'a>,
+        received: Lease,
+        head_len: usize,
+        body: BodyReader,
+    ) -> Self {
+        let keep_alive = scratch.request.keep_alive
+            && !local.draining.get()
+            && down.requests < local.settings.limits.requests_per_connection_max;
+        Self {
+            local,
+            down,
+            account,
+            scratch,
+            body,
+            received: Some(received),
+            head_len,
+            family: Family::Plain,
+            allow: "",
+            keep_alive,
+            caller_runs_ahead: false,
+            late_keys: false,
+            late_form: None,
+        }
+    }
+
+    /// The caller's head.
+    pub(crate) fn request(&self) -> &RequestHead {
+        &self.scratch.request
+    }
+
+    /// The bytes that [`Exchange::request`]'s spans point into.
+    pub(crate) fn head_bytes(&self) -> &[u8] {
+        self.received.as_ref().map_or(&[], |received| &received[..self.head_len])
+    }
+
+    /// The body, if all of it came along with the head.
+    pub(crate) fn inline_body(&self) -> &[u8] {
+        self.received.as_ref().map_or(&[], |received| &received[self.head_len..])
+    }
+
+    /// The two parts of a proxied path; empty for any other.
+    pub(crate) fn proxied(&self) -> ProxyPath<'_> {
+        let path = self.request().path.of(self.head_bytes());
+        split_proxy_path(path).unwrap_or(ProxyPath { domain: &[], rest: &[] })
+    }
+
+    /// Value of a field of the caller's head.
+    pub(crate) fn field(&self, known: Known) -> Option<&[u8]> {
+        self.request().field(known).map(|field| field.value.of(self.head_bytes()))
+    }
+
+    /// The answer has begun: nothing of the request is needed any more, so a stream holds no buffer.
+    pub(crate) fn forget_request(&mut self) {
+        self.received = None;
+        if !self.late_keys {
+            self.scratch.give_back();
+        }
+    }
+
+    /// Sets the connection's deadline: `deadline`, or earlier when the caller's body is what must move next.
+    pub(crate) fn watch_for(&self, deadline: Moment, uploading: bool) {
+        let at = if uploading && !self.body.is_done() {
+            deadline.min(self.body.deadline(self.local))
+        } else {
+            deadline
+        };
+        self.down.watch.set(at);
+    }
+
+    /// Looks at a part of the body that is passed on before the end was seen. A second `model` there would be the one that
+    /// some servers believe, so the request is broken off before its end can reach the endpoint.
+    pub(crate) fn watch_late_keys(&mut self, segment: &[u8]) -> Result<(), Refusal> {
+        let last = self.body.is_done();
+        if let Some(form) = &mut self.late_form {
+            form.feed(segment).map_err(|_| Refusal::BodyInvalid)?;
+            if last {
+                form.finish().map_err(|_| Refusal::BodyInvalid)?;
+            }
+        }
+        if !self.late_keys {
+            return Ok(());
+        }
+        self.scratch.json.feed(segment).map_err(|_| Refusal::BodyInvalid)?;
+        if last {
+            self.scratch.json.finish().map_err(|_| Refusal::BodyInvalid)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,258 @@
+//! Frames: the answer's framing on both sides, and what is read from it in passing.
+//!
+//! Sans-io: bytes in, a verdict out ([`Passed`]). Normally the bytes that came are the bytes that go, and are only looked at:
+//! chunk heads are skipped by length and usage is searched for. They are framed anew only where they must be: for HTTP/1.0
+//! callers, for answers that end by closing, and around a usage event that the caller did not ask for.
+
+use std::ops::Range;
+
+use crate::http1::{ChunkScanner, ResponseBody};
+use crate::sse::{UsageDialect, UsageReader, last_event_end, usage_only_event};
+
+/// An incomplete event larger than this is passed on unseen when events are being left out: a usage event is far smaller, and
+/// nothing may be held without bound.
+const EVENT_HELD_BYTES_MAX: usize = 16 * 1024;
+
+/// How the upstream frames its body.
+#[derive(Clone, Debug)]
+enum Up {
+    Length(u64),
+    Chunked(ChunkScanner),
+    UntilClose,
+}
+
+/// How the caller is sent it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Down {
+    /// As it comes.
+    Same,
+    /// In chunks of our own.
+    Chunked,
+    /// Unframed, ended by closing.
+    Raw,
+}
+
+/// The state of one answer's body.
+#[derive(Debug)]
+pub(crate) struct Frames {
+    up: Up,
+    down: Down,
+    usage: UsageReader,
+    strip: Option<Strip>,
+    /// A stream of events or objects, rather than one document.
+    streams: bool,
+    ended: bool,
+    /// Bytes came after the end of the body.
+    excess: bool,
+}
+
+/// Leaving out the usage event that only we asked for.
+#[derive(Debug, Default)]
+struct Strip {
+    /// Payload of an event that is not complete yet.
+    held: Vec<u8>,
+    /// The held event is too large to be a usage event: its bytes pass until it ends.
+    passing: bool,
+}
+
+/// What to send on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Passed {
+    /// The first bytes of the input, that many.
+    Same(usize),
+    /// What was written to the output.
+    Framed,
+}
+
+/// The upstream's framing is broken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct BrokenFraming;
+
+impl Frames {
+    pub(crate) fn new(body: ResponseBody, down: Down, dialect: UsageDialect, strip: bool, streams: bool) -> Self {
+        let up = match body {
+            ResponseBody::None => Up::Length(0),
+            ResponseBody::Length(left) => Up::Length(left),
+            ResponseBody::Chunked => Up::Chunked(ChunkScanner::default()),
+            ResponseBody::UntilClose => Up::UntilClose,
+        };
+        let ended = matches!(up, Up::Length(0));
+        let usage = UsageReader::new(dialect);
+        Self { up, down, usage, strip: strip.then(Strip::default), streams, ended, excess: false }
+    }
+
+    /// Whether this is a stream of events or objects, rather than one document.
+    pub(crate) const fn streams(&self) -> bool {
+        self.streams
+    }
+
+    /// Whether [`Frames::take`] may ever write to its output.
+    pub(crate) const fn may_frame(&self) -> bool {
+        self.strip.is_some() || !matches!(self.down, Down::Same)
+    }
+
+    /// The whole body has been seen.
+    pub(crate) const fn ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Whether the upstream's connection is in a known state after the end.
+    pub(crate) const fn is_clean(&self) -> bool {
+        self.ended && !self.excess && !matches!(self.up, Up::UntilClose)
+    }
+
+    pub(crate) const fn usage(&self) -> &UsageReader {
+        &self.usage
+    }
+
+    /// Takes `bytes` as they came. Returns what of them goes to the caller; anything framed anew is appended to `out`.
+    ///
+    /// # Errors
+    /// [`BrokenFraming`]: cut the caller.
+    pub(crate) fn take(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Result<Passed, BrokenFraming> {
+        if self.down == Down::Same && self.strip.is_none() {
+            let used = self.scan(bytes, |_| {})?;
+            return Ok(Passed::Same(used));
+        }
+        // The common case of a stream with an event to leave out: whole events in whole chunks, none of them that event.
+        if self.can_pass_untouched() {
+            let mut whole = true;
+            let before = (self.up.clone(), self.usage.clone());
+            let used = self.scan(bytes, |payload| {
+                whole &= last_event_end(payload) == Some(payload.len()) && usage_only_event(payload).is_none();
+            })?;
+            if whole && (self.ended || self.at_chunk_boundary()) {
+                return Ok(Passed::Same(used));
+            }
+            // Scanned in vain: the same bytes are walked through again, piece by piece.
+            (self.up, self.usage) = before;
+            (self.ended, self.excess) = (false, false);
+        }
+        self.frame(bytes, out)?;
+        Ok(Passed::Framed)
+    }
+
+    /// The upstream has closed. Returns whether that ends the body; a closing chunk is appended to `out` if one is due.
+    pub(crate) fn close(&mut self, out: &mut Vec<u8>) -> bool {
+        if self.ended {
+            return true;
+        }
+        if !matches!(self.up, Up::UntilClose) {
+            return false;
+        }
+        self.ended = true;
+        self.finish(out);
+        true
+    }
+
+    fn can_pass_untouched(&self) -> bool {
+        self.down == Down::Same
+            && self.at_chunk_boundary()
+            && self.strip.as_ref().is_some_and(|strip| strip.held.is_empty() && !strip.passing)
+    }
+
+    fn at_chunk_boundary(&self) -> bool {
+        match &self.up {
+            Up::Chunked(scanner) => scanner.at_chunk_boundary(),
+            Up::Length(_) | Up::UntilClose => false,
+        }
+    }
+
+    /// Walks through the framing, showing every stretch of payload to the usage reader and to `look`. Returns how many bytes
+    /// belong to this answer.
+    fn scan(&mut self, bytes: &[u8], mut look: impl FnMut(&[u8])) -> Result<usize, BrokenFraming> {
+        let usage = &mut self.usage;
+        let used = match &mut self.up {
+            Up::Length(left) => {
+                let used = bytes.len().min(usize::try_from(*left).unwrap_or(usize::MAX));
+                usage.feed(&bytes[..used]);
+                look(&bytes[..used]);
+                *left -= used as u64;
+                self.ended = *left == 0;
+                used
+            }
+            Up::Chunked(scanner) => {
+                let scanned = scanner
+                    .scan(bytes, |payload| {
+                        usage.feed(payload);
+                        look(payload);
+                    })
+                    .map_err(|_| BrokenFraming)?;
+                self.ended = scanned.done;
+                scanned.used
+            }
+            Up::UntilClose => {
+                usage.feed(bytes);
+                look(bytes);
+                bytes.len()
+            }
+        };
+        self.excess |= used < bytes.len();
+        Ok(used)
+    }
+
+    fn frame(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Result<(), BrokenFraming> {
+        let mut strip = self.strip.take();
+        let down = self.down;
+        let scanned = self.scan(bytes, |payload| match &mut strip {
+            None => write_framed(payload, down, out),
+            Some(strip) => strip.take(payload, down, out),
+        });
+        self.strip = strip;
+        scanned?;
+        if self.ended {
+            self.finish(out);
+        }
+        Ok(())
+    }
+
+    /// Lets go of what was held and writes the end of the body.
+    fn finish(&mut self, out: &mut Vec<u8>) {
+        if let Some(strip) = &mut self.strip {
+            let held = std::mem::take(&mut strip.held);
+            write_framed(&held, self.down, out);
+        }
+        match self.down {
+            Down::Same | Down::Chunked => out.extend_from_slice(b"0\r\n\r\n"),
+            Down::Raw => {}
+        }
+    }
+}
+
+impl Strip {
+    /// Passes whole events but for the usage event, and holds the beginning of an incomplete one.
+    fn take(&mut self, payload: &[u8], down: Down, out: &mut Vec<u8>) {
+        self.held.extend_from_slice(payload);
+        let Some(whole) = last_event_end(&self.held) else {
+            if self.passing || self.held.len() > EVENT_HELD_BYTES_MAX {
+                self.passing = true;
+                write_framed(&self.held, down, out);
+                self.held.clear();
+            }
+            return;
+        };
+        self.passing = false;
+        let events = &self.held[..whole];
+        let Range { start, end } = usage_only_event(events).unwrap_or(whole..whole);
+        write_framed(&events[..start], down, out);
+        write_framed(&events[end..], down, out);
+        self.held.drain(..whole);
+    }
+}
+
+fn write_framed(payload: &[u8], down: Down, out: &mut Vec<u8>) {
+    if payload.is_empty() {
+        return;
+    }
+    match down {
+        Down::Raw => out.extend_from_slice(payload),
+        Down::Same | Down::Chunked => {
+            let mut head = [0_u8; crate::http1::write::CHUNK_HEADROOM];
+            let size = u32::try_from(payload.len()).expect("a payload fits into a buffer");
+            let start = crate::http1::write_chunk_head(&mut head, size);
+            out.extend_from_slice(&head[start..]);
+            out.extend_from_slice(payload);
+            out.extend_from_slice(b"\r\n");
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! Route: Permit → [`Routed`]: an endpoint of the model's cluster that has begun to answer. The only retry loop.
+//!
+//! # Promises
+//! * Nothing is tried twice once a byte of an answer has reached the caller; here none has.
+//! * A request that was sent on a fresh connection is never sent again unless the endpoint itself said that it did not take it
+//!   (502, 503, 429 with another endpoint to go to). So a completion is computed at most once.
+//! * A kept connection that turns out to be closed costs one more attempt, not an error.
+//! * At most `upstream.attempts_max` attempts, whatever happens.
+
+use super::attempt::{Answered, AttemptFault, UpstreamFault, attempt};
+use super::authorize::Permit;
+use super::compose::{Composed, compose_head};
+use super::exchange::Exchange;
+use super::refuse::Refusal;
+use crate::clock::Moment;
+use crate::meter::RetryReason;
+use crate::tables::{ClusterEntry, EndpointEntry};
+use crate::upstream::Link;
+use crate::upstream::balance::{Candidate, pick};
+
+/// Proof that an endpoint answers: the point of no return for retries lies behind it.
+pub(crate) struct Routed {
+    pub(crate) answered: Answered,
+    pub(crate) idle_timeout: std::time::Duration,
+    pub(crate) total_deadline: Option<Moment>,
+    pub(crate) usage_injected: bool,
+}
+
+/// Why nobody answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unrouted {
+    Refused(Refusal),
+    Gone,
+}
+
+/// Finds an endpoint that answers.
+///
+/// # Errors
+/// [`Unrouted`]: the last fault met, as the caller is told it.
+pub(crate) async fn route(
+    ex: &mut Exchange<'_>,
+    permit: &Permit,
+    composed: Composed,
+) -> Result<Routed, Unrouted> {
+    let Composed { body, usage_injected } = composed;
+    let cluster = permit.cluster().ok_or(Unrouted::Refused(Refusal::ModelUnknown))?;
+    let cluster = permit.tables().cluster(cluster);
+    let attempts_max = ex.local.settings.upstream.attempts_max;
+    let mut tried = Tried::default();
+    let mut last = Refusal::NoEndpoint;
+    let mut attempts = 0;
+    while attempts < attempts_max {
+        let Some(index) = choose(ex, cluster, &tried) else { break };
+        let endpoint = &cluster.endpoints[index];
+        attempts += 1;
+        ex.account.attempt(cluster, endpoint);
+        let link = match connect(ex, cluster, endpoint, tried.has_gone_stale(index)).await {
+            Ok(link) => link,
+            Err(Unconnected::Gone) => return Err(Unrouted::Gone),
+            Err(Unconnected::Refused(refusal)) => {
+                ex.local.meter.retries.bump(RetryReason::Connect);
+                tried.failed(index);
+                last = refusal;
+                continue;
+            }
+        };
+        let reused = link.reused();
+        let head = compose_head(ex, permit, endpoint, &body);
+        let deadline = ex.local.clock.now().after(cluster.head_timeout);
+        match attempt(ex, link, head, &body, deadline).await {
+            Ok(answered) => {
+                let status = ex.scratch.response.status;
+                let elsewhere = matches!(status, 429 | 502 | 503) && body.is_replayable();
+                tried.failed(index);
+                if elsewhere && attempts < attempts_max && choose(ex, cluster, &tried).is_some() {
+                    ex.local.meter.retries.bump(RetryReason::Status);
+                    continue;
+                }
+                answered.link.answered();
+                let total_deadline = cluster.total_timeout.map(|total| ex.account.started().after(total));
+                return Ok(Routed {
+                    answered,
+                    idle_timeout: cluster.idle_timeout,
+                    total_deadline,
+                    usage_injected,
+                });
+            }
+            Err(AttemptFault::Gone) => return Err(Unrouted::Gone),
+            Err(AttemptFault::Refused(refusal)) => return Err(Unrouted::Refused(refusal)),
+            Err(AttemptFault::Upstream(fault)) => {
+                if reused && fault == UpstreamFault::ClosedUnanswered && body.is_replayable() {
+                    ex.local.meter.retries.bump(RetryReason::Stale);
+                    tried.went_stale(index);
+                    // A stale connection is nobody's fault; it does not use up the budget, and happens once per endpoint.
+                    attempts -= 1;
+                    continue;
+                }
+                fail(ex, endpoint);
+                return Err(Unrouted::Refused(fault.as_refusal()));
+            }
+        }
+    }
+    Err(Unrouted::Refused(last))
+}
+
+impl UpstreamFault {
+    const fn as_refusal(self) -> Refusal {
+        match self {
+            Self::ClosedUnanswered => Refusal::UpstreamUnreachable,
+            Self::Invalid => Refusal::UpstreamInvalid,
+            Self::Silent => Refusal::UpstreamTimeout,
+        }
+    }
+}
+
+/// Endpoints of one cluster that this request has been to; clusters of more than 64 share the last bit.
+#[derive(Default)]
+struct Tried {
+    failed: u64,
+    stale: u64,
+}
+
+impl Tried {
+    fn bit(index: usize) -> u64 {
+        1 << index.min(63)
+    }
+
+    fn failed(&mut self, index: usize) {
+        self.failed |= Self::bit(index);
+    }
+
+    fn has_failed(&self, index: usize) -> bool {
+        self.failed & Self::bit(index) != 0
+    }
+
+    fn went_stale(&mut self, index: usize) {
+        self.stale |= Self::bit(index);
+    }
+
+    fn has_gone_stale(&self, index: usize) -> bool {
+        self.stale & Self::bit(index) != 0
+    }
+}
+
+/// Two choices among the endpoints that are not set aside; if all are, among all (better to try than to fail unheard).
+fn choose(ex: &Exchange<'_>, cluster: &ClusterEntry, tried: &Tried) -> Option<usize> {
+    if let [_only] = &*cluster.endpoints {
+        return (!tried.has_failed(0)).then_some(0);
+    }
+    let now = ex.local.clock.now();
+    let upstreams = &ex.local.upstreams;
+    let candidates = |aside_too: bool| {
+        cluster.endpoints.iter().enumerate().map(move |(index, endpoint)| {
+            let address = endpoint.addrs.first().copied();
+            Candidate {
+                weight: endpoint.weight,
+                in_flight: address.map_or(0, |a| upstreams.in_flight(a)),
+                excluded: tried.has_failed(index)
+                    || (!aside_too && address.is_none_or(|a| upstreams.is_aside(a, now))),
+            }
+        })
+    };
+    let random = ex.local.random();
+    pick(candidates(false), random).or_else(|| pick(candidates(true), random))
+}
+
+fn fail(ex: &Exchange<'_>, endpoint: &EndpointEntry) {
+    if let Some(&address) = endpoint.addrs.first() {
+        ex.local.upstreams.failed(address, ex.local.clock.read());
+    }
+}
+
+enum Unconnected {
+    Refused(Refusal),
+    Gone,
+}
+
+/// A connection to `endpoint`: a kept one unless `fresh`, else a new one to the first of its addresses that takes it.
+async fn connect(
+    ex: &mut Exchange<'_>,
+    cluster: &ClusterEntry,
+    endpoint: &EndpointEntry,
+    fresh: bool,
+) -> Result<Link, Unconnected> {
+    let upstreams = &ex.local.upstreams;
+    if !fresh && let Some(link) = endpoint.addrs.iter().find_map(|&a| upstreams.reuse(a)) {
+        return Ok(link);
+    }
+    let mut refusal = Refusal::UpstreamUnreachable;
+    ex.down.watch.set(ex.local.clock.read().after(cluster.connect_timeout));
+    for &address in &*endpoint.addrs {
+        let opening = upstreams.open(address);
+        let mut opening = std::pin::pin!(opening);
+        let opened = std::future::poll_fn(|cx| {
+            if let std::task::Poll::Ready(opened) = opening.as_mut().poll(cx) {
+                return std::task::Poll::Ready(Opened::Done(opened));
+            }
+            if ex.body.is_done() && ex.poll_caller_gone(cx).is_ready() {
+                return std::task::Poll::Ready(Opened::Gone);
+            }
+            ex.down.watch.poll_expired(cx).map(|_| Opened::Expired)
+        })
+        .await;
+        match opened {
+            Opened::Done(Ok(link)) => return Ok(link),
+            Opened::Done(Err(_)) => {}
+            Opened::Gone => return Err(Unconnected::Gone),
+            Opened::Expired => {
+                refusal = Refusal::UpstreamTimeout;
+                break;
+            }
+        }
+    }
+    fail(ex, endpoint);
+    Err(Unconnected::Refused(refusal))
+}
+
+enum Opened {
+    Done(std::io::Result<Link>),
+    Gone,
+    Expired,
+}
