@@ -51,10 +51,23 @@ pub struct Local {
     pub closing: Cell<bool>,
     /// Request body bytes held in memory until their model is known, over all requests.
     pub held_bytes: Cell<usize>,
-    tables: RefCell<Rc<Arc<Tables>>>,
+    tables: RefCell<Rc<Adopted>>,
     verifier: RefCell<Verifier>,
     random: Cell<u64>,
+    #[expect(clippy::vec_box, reason = "leases are moved about; a scratch is 6 KiB")]
     scratches: RefCell<Vec<Box<Scratch>>>,
+}
+
+/// The tables that this core decides with. A request counts its own core's `Rc`; the `Arc` behind it, whose count all cores share,
+/// is touched once per adoption.
+#[derive(Debug)]
+pub struct Adopted(Arc<Tables>);
+
+impl Deref for Adopted {
+    type Target = Tables;
+    fn deref(&self) -> &Tables {
+        &self.0
+    }
 }
 
 impl Local {
@@ -84,7 +97,7 @@ impl Local {
             draining: Cell::new(false),
             closing: Cell::new(false),
             held_bytes: Cell::new(0),
-            tables: RefCell::new(Rc::new(Arc::new(Tables::empty()))),
+            tables: RefCell::new(Rc::new(Adopted(Arc::new(Tables::empty())))),
             verifier: RefCell::new(verifier),
             random: Cell::new(seed(core)),
             scratches: RefCell::default(),
@@ -94,14 +107,14 @@ impl Local {
 
     /// The tables of now. Hold them for one request, not longer.
     #[must_use]
-    pub fn tables(&self) -> Rc<Arc<Tables>> {
+    pub fn tables(&self) -> Rc<Adopted> {
         Rc::clone(&self.tables.borrow())
     }
 
     /// Decides with `tables` from the next request on.
     pub fn adopt(&self, tables: Arc<Tables>) {
         self.meter.adopted(tables.generation());
-        *self.tables.borrow_mut() = Rc::new(tables);
+        *self.tables.borrow_mut() = Rc::new(Adopted(tables));
     }
 
     /// This core's verification cache.

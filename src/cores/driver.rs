@@ -48,7 +48,9 @@ impl Driver {
     #[must_use]
     pub fn probe(choice: DriverChoice) -> (Self, Vec<PassedOver>) {
         let candidates: &[Self] = match choice {
-            DriverChoice::Auto | DriverChoice::UringDefer => &[Self::UringDefer, Self::UringCoop, Self::Uring],
+            DriverChoice::Auto | DriverChoice::UringDefer => {
+                &[Self::UringDefer, Self::UringCoop, Self::Uring]
+            }
             DriverChoice::UringCoop => &[Self::UringCoop, Self::Uring],
             DriverChoice::Uring => &[Self::Uring],
             DriverChoice::Epoll => &[],

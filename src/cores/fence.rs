@@ -23,8 +23,7 @@ pub async fn fenced<T: Future>(task: T) -> Result<T::Output, Panicked> {
 }
 
 fn poll_fenced<T: Future>(task: Pin<&mut T>, cx: &mut Context<'_>) -> Poll<Result<T::Output, Panicked>> {
-    catch_unwind(AssertUnwindSafe(|| task.poll(cx)))
-        .map_or(Poll::Ready(Err(Panicked)), |poll| poll.map(Ok))
+    catch_unwind(AssertUnwindSafe(|| task.poll(cx))).map_or(Poll::Ready(Err(Panicked)), |poll| poll.map(Ok))
 }
 
 #[cfg(test)]

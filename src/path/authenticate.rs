@@ -5,18 +5,18 @@
 //! are refused before anything is hashed.
 
 use std::rc::Rc;
-use std::sync::Arc;
 
 use super::exchange::Exchange;
 use super::refuse::Refusal;
 use crate::http1::Known;
+use crate::local::Adopted;
 use crate::tables::{Identity, Tables};
 
 /// Proof that a request carries a good credential. It holds the tables that said so: every later stage of this request decides
 /// with the same ones.
 pub(crate) struct Caller {
     identity: Identity,
-    tables: Rc<Arc<Tables>>,
+    tables: Rc<Adopted>,
 }
 
 impl Caller {

@@ -94,11 +94,6 @@ impl BodyReader {
         }
     }
 
-    /// Payload bytes received so far.
-    pub(crate) const fn received(&self) -> u64 {
-        self.received
-    }
-
     /// The moment by which more must have arrived.
     pub(crate) fn deadline(&self, local: &Local) -> Moment {
         let timeouts = &local.settings.timeouts;

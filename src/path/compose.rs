@@ -26,9 +26,8 @@ pub(crate) struct Composed {
 /// Turns what is held of the body into what goes upstream.
 pub(crate) fn compose_body(ex: &mut Exchange<'_>, permit: &Permit, peeked: Peeked<'_>) -> Composed {
     let Peeked { held, form } = peeked;
-    let upstream_model = permit.model().and_then(|model| {
-        permit.tables().model_entry(model).upstream_model.as_deref()
-    });
+    let upstream_model =
+        permit.model().and_then(|model| permit.tables().model_entry(model).upstream_model.as_deref());
     let rest = matches!(held, Held::Part(_));
     let (bytes, usage_injected) = match form {
         Some(form) => {
@@ -148,6 +147,10 @@ fn framing(ex: &Exchange<'_>, body: &Outgoing) -> Framing {
 
 /// Whether a field of the caller's goes upstream. Connection-level fields and framing are left out by the writer already.
 fn passes_up(field: &Field, trusts_peer: bool) -> bool {
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "what is not named here is the caller's business and passes"
+    )]
     match field.known {
         Known::Host
         | Known::Authorization

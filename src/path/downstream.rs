@@ -99,11 +99,6 @@ impl Downstream {
         }
     }
 
-    /// Waits for [`Downstream::poll_hear`].
-    pub(crate) async fn hear(&mut self) -> Heard {
-        std::future::poll_fn(|cx| self.poll_hear(cx)).await
-    }
-
     /// Receives straight into `buffer` (a large body); the unread bytes must have been used up before.
     pub(crate) fn poll_hear_into(
         &mut self,

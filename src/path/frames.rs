@@ -69,7 +69,13 @@ pub(crate) enum Passed {
 pub(crate) struct BrokenFraming;
 
 impl Frames {
-    pub(crate) fn new(body: ResponseBody, down: Down, dialect: UsageDialect, strip: bool, streams: bool) -> Self {
+    pub(crate) fn new(
+        body: ResponseBody,
+        down: Down,
+        dialect: UsageDialect,
+        strip: bool,
+        streams: bool,
+    ) -> Self {
         let up = match body {
             ResponseBody::None => Up::Length(0),
             ResponseBody::Length(left) => Up::Length(left),
@@ -119,7 +125,8 @@ impl Frames {
             let mut whole = true;
             let before = (self.up.clone(), self.usage.clone());
             let used = self.scan(bytes, |payload| {
-                whole &= last_event_end(payload) == Some(payload.len()) && usage_only_event(payload).is_none();
+                whole &=
+                    last_event_end(payload) == Some(payload.len()) && usage_only_event(payload).is_none();
             })?;
             if whole && (self.ended || self.at_chunk_boundary()) {
                 return Ok(Passed::Same(used));

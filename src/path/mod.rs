@@ -89,7 +89,9 @@ async fn serve_request(local: &Local, down: &mut Downstream) -> bool {
         Err(Stop::Refused(refusal)) => refuse(&mut ex, refusal).await,
         Err(Stop::Gone) => Ending::CallerGone,
     };
-    let keep = ex.keep_alive && !ex.down.gone && matches!(ending, Ending::Complete | Ending::Refused | Ending::UpstreamFailed);
+    let keep = ex.keep_alive
+        && !ex.down.gone
+        && matches!(ending, Ending::Complete | Ending::Refused | Ending::UpstreamFailed);
     ex.account.end(ending);
     keep
 }

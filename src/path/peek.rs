@@ -112,7 +112,8 @@ pub(crate) async fn peek<'a>(ex: &mut Exchange<'a>, endpoint: &Endpoint) -> Resu
         }
         BodyKind::Multipart => {
             let content_type = ex.field(Known::ContentType).unwrap_or_default();
-            let form = MultipartPeek::new(content_type).map_err(|_| BodyFault::Refused(Refusal::BodyInvalid))?;
+            let form =
+                MultipartPeek::new(content_type).map_err(|_| BodyFault::Refused(Refusal::BodyInvalid))?;
             Looker::Form(Box::new(form))
         }
     };

@@ -72,7 +72,9 @@ impl Refusal {
             Self::HeadTimeout => (408, "request_timeout", "The request head did not arrive in time."),
             Self::PathInvalid => (400, "invalid_path", "The request path is ambiguous."),
             Self::PathUnknown => (404, "not_found", "Nothing is served under this path."),
-            Self::MethodNotAllowed => (405, "method_not_allowed", "This path is not served with this method."),
+            Self::MethodNotAllowed => {
+                (405, "method_not_allowed", "This path is not served with this method.")
+            }
             Self::CredentialMissing => {
                 (401, "missing_credential", "Send a personal access token: 'Authorization: Bearer <pat>'.")
             }

@@ -159,7 +159,8 @@ impl Relay<'_, '_> {
             match std::future::poll_fn(|cx| self.poll_event(cx)).await {
                 Event::Received(bytes) => {
                     // Only a body that is framed anew needs an output of its own, and only while it does.
-                    let mut out = if self.frames.may_frame() { Some(self.ex.local.buffers.small()) } else { None };
+                    let mut out =
+                        if self.frames.may_frame() { Some(self.ex.local.buffers.small()) } else { None };
                     let passed = match &mut out {
                         Some(out) => self.pass(bytes, out).await,
                         None => self.pass_same(bytes).await,

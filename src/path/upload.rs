@@ -36,10 +36,6 @@ pub(crate) enum OutgoingBytes {
 }
 
 impl Outgoing {
-    pub(crate) const fn nothing() -> Self {
-        Self { held: OutgoingBytes::Nothing, rest: false, chunked: false }
-    }
-
     /// Length of the held part.
     pub(crate) fn held_len(&self, ex: &Exchange<'_>) -> usize {
         self.held.bytes(ex).len()
@@ -163,8 +159,7 @@ impl Upload {
                 continue;
             }
             let Some(step) = &self.step else { return Ok(Poll::Ready(())) };
-            let count =
-                upstream.try_send(&step[self.step_sent..], &[]).map_err(|_| UploadFault::Upstream)?;
+            let count = upstream.try_send(&step[self.step_sent..], &[]).map_err(|_| UploadFault::Upstream)?;
             self.step_sent += count;
             if self.step_sent == step.len() {
                 self.step = None;
