@@ -7,11 +7,12 @@
 //! 4. [`socket`], [`buf`], [`clock`], [`upstream`]: what it stands on.
 //! 5. [`http1`], [`sse`], [`peek`]: bytes in, verdict out; no sockets, no clock.
 //! 6. [`meter`], [`record`]: what a request leaves.
-//! 7. [`settings`] and the control thread: everything cold.
+//! 7. [`settings`], [`control`]: everything cold.
 
 pub mod buf;
 pub mod cli;
 pub mod clock;
+pub mod control;
 pub mod cores;
 pub mod http1;
 pub mod local;

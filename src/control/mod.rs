@@ -1,0 +1,196 @@
+//! Control: everything that no request waits for, on a thread of its own.
+//!
+//! | file | does |
+//! |---|---|
+//! | [`instance`] | keeps a second instance from sharing the address by mistake |
+//! | `load` | tables file → compiled tables, on a loading thread; name resolution |
+//! | `state` | publishes tables to every core, waits for adoption, asks cores for figures |
+//! | `ops` | the ops listener; `answers`: `/livez`, `/readyz`, `/tables`, `/metrics` |
+//! | `metrics` | figures of all cores → exposition text |
+//! | `access_log` | records → JSON lines, on a writing thread |
+//! | `signals`, `drain` | SIGHUP loads again; SIGTERM and SIGINT drain and end |
+//! | [`event`] | what is told to whoever runs this |
+//!
+//! # Promises
+//! * Tables that do not compile are refused whole, with every problem; the last good ones stay in force.
+//! * The ops listener answers while tables are compiled, while a core is stuck and while the process drains.
+//! * Nothing here can slow a stream: cores are asked, never locked.
+
+mod access_line;
+mod access_log;
+mod answers;
+mod drain;
+pub mod event;
+pub mod instance;
+mod load;
+mod metrics;
+mod ops;
+mod process;
+mod signals;
+mod state;
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use monoio::{LegacyDriver, RuntimeBuilder};
+
+use crate::cores::CoreHandle;
+use crate::record::{self, RecordSender};
+use crate::settings::Settings;
+use access_log::AccessLog;
+use answers::Ops;
+pub use event::{Ended, Event};
+use instance::{Instance, InstanceError};
+use signals::{SignalStream, Signals};
+use state::State;
+
+/// Batches of records that wait for the access log, per core: 2,048 records, about 0.7 MiB, a second of a busy core.
+const BATCHES_PER_CORE: usize = 32;
+/// How long the end waits for the access log, and before that for the cores' last records, which travel once per tick.
+const LOG_PATIENCE: Duration = Duration::from_secs(2);
+const LAST_RECORDS: Duration = Duration::from_millis(150);
+/// How often tables that were replaced are looked at: does a core still use them?
+const RETIRED_POLL: Duration = Duration::from_secs(1);
+
+/// Why the control thread could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum ControlError {
+    /// The address is another instance's, or not ours.
+    #[error(transparent)]
+    Instance(#[from] InstanceError),
+    /// The ops address cannot be bound.
+    #[error("ops.address {address}: {error}")]
+    Ops {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        #[source]
+        error: io::Error,
+    },
+    /// The access log cannot be opened.
+    #[error("access_log.path: {0}")]
+    AccessLog(#[source] io::Error),
+    /// Signals or the runtime could not be set up.
+    #[error("control thread: {0}")]
+    Runtime(#[source] io::Error),
+}
+
+/// What the process holds before its cores start: its place, its ops address, its signals.
+#[derive(Debug)]
+pub struct Control {
+    settings: Arc<Settings>,
+    instance: Instance,
+    listener: TcpListener,
+    address: SocketAddr,
+    signals: Signals,
+    access_log: Option<AccessLog>,
+}
+
+impl Control {
+    /// Claims all that. Call it before anything is bound or spawned, so that a second instance fails without a trace.
+    ///
+    /// # Errors
+    /// See [`ControlError`].
+    pub fn prepare(settings: Arc<Settings>) -> Result<Self, ControlError> {
+        Self::prepare_with(settings, Signals::catch)
+    }
+
+    fn prepare_with(
+        settings: Arc<Settings>,
+        signals: impl FnOnce() -> io::Result<Signals>,
+    ) -> Result<Self, ControlError> {
+        let instance = Instance::claim(&settings)?;
+        let address = settings.ops.address;
+        let listener = ops::bind(address, settings.process.allow_second_instance)
+            .map_err(|error| ControlError::Ops { address, error })?;
+        let address = listener.local_addr().map_err(ControlError::Runtime)?;
+        let signals = signals().map_err(ControlError::Runtime)?;
+        Ok(Self { settings, instance, listener, address, signals, access_log: None })
+    }
+
+    /// The ops address; tells the port that port 0 became.
+    #[must_use]
+    pub const fn ops_address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// One record sender for each core. Without an access log they are closed, and records cost nothing.
+    ///
+    /// # Errors
+    /// [`ControlError::AccessLog`].
+    pub fn record_senders(&mut self, cores: usize) -> Result<Vec<RecordSender>, ControlError> {
+        let log = &self.settings.access_log;
+        let Some(sink) = &log.sink else {
+            return Ok((0..cores).map(|_| RecordSender::closed()).collect());
+        };
+        let (senders, records) =
+            record::channel(cores, cores * BATCHES_PER_CORE, log.sample, log.sample_failures);
+        self.access_log = Some(AccessLog::start(sink, records).map_err(ControlError::AccessLog)?);
+        Ok(senders)
+    }
+
+    /// Runs until the process has been told to end and has drained; returns how that went. The caller exits then.
+    ///
+    /// * `cores`: the handles of all cores, by number.
+    /// * `tell`: called for each [`Event`], on this thread.
+    ///
+    /// # Errors
+    /// [`ControlError::Runtime`], before anything was published.
+    pub fn run(
+        self,
+        cores: Vec<CoreHandle>,
+        tell: impl FnMut(&Event) + 'static,
+    ) -> Result<Ended, ControlError> {
+        // epoll: this thread has little to do, and must answer where io_uring is forbidden, too.
+        let mut runtime =
+            RuntimeBuilder::<LegacyDriver>::new().enable_timer().build().map_err(ControlError::Runtime)?;
+        let Self { settings, instance: _instance, listener, signals, access_log, .. } = self;
+        let state = Rc::new(State::new(settings, cores, access_log, Box::new(tell)));
+        let ended =
+            runtime.block_on(live(Rc::clone(&state), listener, signals)).map_err(ControlError::Runtime)?;
+        if let Some(access_log) = &state.access_log {
+            access_log.stop(LOG_PATIENCE);
+        }
+        Ok(ended)
+    }
+}
+
+/// The control thread's life.
+async fn live(state: Rc<State>, listener: TcpListener, signals: Signals) -> io::Result<Ended> {
+    let listener = monoio::net::TcpListener::from_std(listener)?;
+    let (mut reload, mut end) = (SignalStream::new(signals.reload)?, SignalStream::new(signals.end)?);
+    monoio::spawn(ops::serve(listener, Rc::new(Ops(Rc::clone(&state)))));
+
+    let loading = Rc::clone(&state);
+    monoio::spawn(async move {
+        loading.load().await;
+        loop {
+            reload.next().await;
+            if let Some(access_log) = &loading.access_log {
+                access_log.reopen();
+            }
+            loading.load().await;
+        }
+    });
+    let retiring = Rc::clone(&state);
+    monoio::spawn(async move {
+        loop {
+            monoio::time::sleep(RETIRED_POLL).await;
+            retiring.drop_retired();
+        }
+    });
+
+    end.next().await;
+    let ended = state.drain(&mut end).await;
+    if state.access_log.is_some() {
+        monoio::time::sleep(LAST_RECORDS).await;
+    }
+    state.tell(&Event::Ended(ended));
+    Ok(ended)
+}
+
+#[cfg(test)]
+mod tests;
