@@ -2,7 +2,7 @@
 //! when its parent dies, takes the wanted CPU, and becomes the child (`exec`). A parent that is killed leaves nothing behind.
 
 use anyhow::{Context as _, Result, bail};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Signal, getrlimit, kill_process, setrlimit};
 use rustix::thread::{CpuSet, sched_setaffinity};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::process::CommandExt as _;
@@ -182,8 +182,19 @@ pub fn become_child_if_asked() -> Result<()> {
     if let Some(cpu) = cpu.to_str().and_then(|cpu| cpu.parse().ok()) {
         pin(None, cpu)?;
     }
+    raise_descriptor_limit()?;
     let error = Command::new(&program).args(arguments).exec();
     Err(error).with_context(|| format!("cannot run {}", Path::new(&program).display()))
+}
+
+/// Lets this process, and those that it starts, open as many descriptors as it may.
+///
+/// # Errors
+/// The kernel refuses what it said is allowed.
+pub fn raise_descriptor_limit() -> Result<()> {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    setrlimit(Resource::Nofile, limit).context("cannot raise the limit of descriptors")
 }
 
 /// Puts a thread (`None`: the calling one) on one CPU.

@@ -3,6 +3,7 @@
 //! Read in this order:
 //! * [`mock`]: a model server that answers as told: counts, sizes, pace, faults (`cube-mock`).
 //! * [`load`]: a client that checks every event of many streams at once (`cube-stream`); [`histogram`]: its times.
+//! * [`bench`]: what the proxy costs beside its peers (`cube-bench`); [`relay`]: the floor (`cube-relay`).
 //! * [`demo`]: README's first command (`cube-demo`).
 //! * [`tables`], [`launch`], [`fetch`]: a tables file, child processes, one request; for all that starts a proxy.
 //! * [`http1`]: the little HTTP/1.1 that mock and clients share; lenient, and cheaper than what is measured.
@@ -12,6 +13,7 @@
 //! with its load generator.
 #![forbid(unsafe_code)]
 
+pub mod bench;
 pub mod clock;
 pub mod demo;
 pub mod fetch;
@@ -21,4 +23,5 @@ pub mod launch;
 pub mod load;
 pub mod mock;
 pub mod poller;
+pub mod relay;
 pub mod tables;

@@ -17,6 +17,7 @@ struct Arguments {
 }
 
 fn main() -> anyhow::Result<()> {
+    cube_loadtest::launch::raise_descriptor_limit()?;
     let mock = Mock::start(&Arguments::parse().options)?;
     let mut stdout = std::io::stdout();
     writeln!(stdout, "{}", serde_json::json!({"address": mock.address().to_string()}))?;

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> anyhow::Result<ExitCode> {
+    cube_loadtest::launch::raise_descriptor_limit()?;
     let report = Load::start(Options::parse())?.wait()?;
     println!("{}", serde_json::to_string_pretty(&report)?);
     Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

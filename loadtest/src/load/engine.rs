@@ -72,7 +72,7 @@ impl Engine {
         let start = now_ns();
         let slots = options.concurrency.max(1);
         let every = if options.rate > 0.0 { slots as f64 / options.rate * 1e9 } else { 0.0 };
-        let spread = if options.rate > 0.0 { every } else { options.ramp_s * 1e9 };
+        let spread = if options.ramp_s > 0.0 { options.ramp_s * 1e9 } else { every };
         let due =
             (0..slots).map(|slot| Reverse((start + (spread * slot as f64 / slots as f64) as u64, slot)));
         Ok(Self {
