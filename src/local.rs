@@ -11,7 +11,7 @@ use crate::buf::BufferPool;
 use crate::clock::{Clock, Deadlines};
 use crate::cores::{Driver, Load};
 use crate::http1::{RequestHead, ResponseHead};
-use crate::meter::Meter;
+use crate::meter::{CoreReport, Meter, family};
 use crate::peek::JsonPeek;
 use crate::record::RecordSender;
 use crate::settings::Settings;
@@ -120,6 +120,19 @@ impl Local {
     /// This core's verification cache.
     pub fn verifier(&self) -> impl DerefMut<Target = Verifier> + '_ {
         self.verifier.borrow_mut()
+    }
+
+    /// A copy of this core's figures.
+    #[must_use]
+    pub fn report(&self) -> CoreReport {
+        let mut report = self.meter.report(self.core, self.driver.name());
+        let verifier = self.verifier.borrow();
+        report.add_by(&family::PAT_CHECKS, "result", "hit", verifier.hits());
+        report.add_by(&family::PAT_CHECKS, "result", "miss", verifier.misses());
+        report.add_by(&family::UPSTREAM_CONNECTIONS, "state", "active", self.upstreams.active() as u64);
+        report.add_by(&family::UPSTREAM_CONNECTIONS, "state", "idle", self.upstreams.idle() as u64);
+        report.add(&family::POOL_STALE, self.upstreams.stale());
+        report
     }
 
     /// 64 random bits; good enough to spread load and to name requests, of no use for secrets.

@@ -1,47 +1,139 @@
 //! cube-proxy: arguments → settings → control thread and cores → wait for signals.
 
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
 use std::sync::Arc;
 
-use cube_proxy::cores::{self, CoreMessage, CoreStart, Load};
-use cube_proxy::record::RecordSender;
+use clap::Parser as _;
+use cube_proxy::cli::Command;
+use cube_proxy::control::{Control, Event};
+use cube_proxy::cores::{self, CoreHandle, CoreStart, Driver, Load, PassedOver};
 use cube_proxy::settings::Settings;
-use cube_proxy::tables::{NoResolver, Tables};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-fn main() {
-    let path = std::env::args().nth(1).expect("a settings file");
-    let settings = Arc::new(Settings::load(std::path::Path::new(&path)).unwrap_or_else(|e| panic!("{e}")));
+/// Streaming proxy for inference traffic: verifies, authorizes, routes and relays, one thread per core.
+///
+/// SIGHUP reads the tables again and reopens the access log. SIGTERM drains: readiness says no, answers close their connections,
+/// streams end by themselves or at the deadline.
+#[derive(Debug, clap::Parser)]
+#[command(version, args_conflicts_with_subcommands = true)]
+struct Arguments {
+    /// The settings file [default: the built-in settings]
+    #[arg(long, value_name = "FILE", env = "CUBE_PROXY_CONFIG")]
+    config: Option<PathBuf>,
+    /// The tables file, instead of the one that the settings name
+    #[arg(long, value_name = "FILE", env = "CUBE_PROXY_TABLES")]
+    tables: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let result = match &arguments.command {
+        Some(command) => command.run(&mut io::stdout(), &mut io::stderr()).map_err(|error| error.to_string()),
+        None => serve(&arguments),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Serves until a signal ends it.
+fn serve(arguments: &Arguments) -> Result<(), String> {
+    let mut settings = match &arguments.config {
+        Some(path) => Settings::load(path).map_err(|error| error.to_string())?,
+        None => Settings::default(),
+    };
+    if arguments.tables.is_some() {
+        settings.tables.file.clone_from(&arguments.tables);
+    }
+    let settings = Arc::new(settings);
+    let mut control = Control::prepare(Arc::clone(&settings)).map_err(|error| error.to_string())?;
+    let (address, handles) = start_cores(&settings, &mut control)?;
+    let ready = format!(
+        r#"{{"event":"ready","data":"{address}","ops":"{}","cores":{}}}"#,
+        control.ops_address(),
+        handles.len()
+    );
+    let log = move |event: &Event| {
+        eprintln!("{event}");
+        if matches!(event, Event::Ready) {
+            // For scripts that start the proxy; nobody may be reading.
+            let _ = writeln!(io::stdout(), "{ready}");
+        }
+    };
+    let ended = control.run(handles, log).map_err(|error| error.to_string())?;
+    // Not a return: the runtimes of the cores must not be torn down with operations in flight.
+    let _ = ended;
+    std::process::exit(0);
+}
+
+/// Binds the listeners and starts a thread for each core.
+fn start_cores(
+    settings: &Arc<Settings>,
+    control: &mut Control,
+) -> Result<(std::net::SocketAddr, Vec<CoreHandle>), String> {
     let cpus = cores::allowed_cpus();
     let count = settings.cores.count.map_or(cpus.len(), std::num::NonZero::get);
+    let connections_max =
+        settings.limits.connections_max.map_or_else(connections_by_descriptors, |max| max.get() as u64);
     let load = Load::new(count);
-    let (handles, inboxes): (Vec<_>, Vec<_>) = (0..count).map(|_| cores::inbox().expect("fds")).unzip();
+    let mut doors = Vec::with_capacity(count);
+    for _ in 0..count {
+        doors.push(cores::inbox().map_err(|error| format!("cannot make an inbox: {error}"))?);
+    }
+    let (handles, inboxes): (Vec<_>, Vec<_>) = doors.into_iter().unzip();
+    let senders = control.record_senders(count).map_err(|error| error.to_string())?;
+    // The first listener turns port 0 into the port that the others share.
     let mut address = settings.listener.address;
-    for (core, inbox) in inboxes.into_iter().enumerate() {
-        let listener = cores::bind(address).expect("bind");
-        address = cores::bound_address(&listener).expect("bound");
-        let start = CoreStart {
+    let mut starts = Vec::with_capacity(count);
+    for (core, (inbox, records)) in inboxes.into_iter().zip(senders).enumerate() {
+        let listener =
+            cores::bind(address).map_err(|error| format!("cannot listen on {address}: {error}"))?;
+        address = cores::bound_address(&listener).map_err(|error| format!("cannot listen: {error}"))?;
+        starts.push(CoreStart {
             core,
-            cpu: Some(cpus[core % cpus.len()]),
+            cpu: settings.cores.pin.then(|| cpus[core % cpus.len()]),
             listener,
             inbox,
             siblings: handles.clone(),
-            settings: Arc::clone(&settings),
-            connections_max: 18_000,
+            settings: Arc::clone(settings),
+            connections_max,
             load: load.clone(),
-            records: RecordSender::closed(),
-        };
-        cores::spawn(start, |core, driver, passed| eprintln!("core {core}: {} {passed:?}", driver.name()))
-            .expect("spawn");
+            records,
+        });
     }
-    println!("{{\"event\":\"ready\",\"data\":\"{address}\",\"ops\":\"\"}}");
-    let file = settings.tables.file.clone().expect("tables");
-    let tables = Arc::new(Tables::load(&file, 1, &mut NoResolver).unwrap_or_else(|e| panic!("{e}")));
-    for handle in &handles {
-        handle.send(CoreMessage::Adopt(Arc::clone(&tables))).expect("alive");
+    for start in starts {
+        cores::spawn(start, log_driver).map_err(|error| format!("cannot start a core: {error}"))?;
     }
-    loop {
-        std::thread::park();
+    Ok((address, handles))
+}
+
+fn log_driver(core: usize, driver: Driver, passed_over: &[PassedOver]) {
+    for reason in passed_over {
+        eprintln!("core {core}: cannot use {reason}");
     }
+    eprintln!("core {core}: runs on {}", driver.name());
+}
+
+/// Raises the soft limit of descriptors to the hard one and leaves each connection two: one for itself, one upstream.
+fn connections_by_descriptors() -> u64 {
+    /// For listeners, rings, logs and the control thread.
+    const RESERVED: u64 = 128;
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let descriptors = match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => limit.maximum,
+        Err(_) => limit.current,
+    };
+    (descriptors.unwrap_or(1 << 20).saturating_sub(RESERVED) / 2).max(1)
 }

@@ -158,7 +158,7 @@ fn obey(local: &Rc<Local>, message: CoreMessage) {
         CoreMessage::Connection(fd, peer) => accept::adopt(local, fd, peer),
         CoreMessage::Report(reply) => {
             // Whoever asked may have given up waiting.
-            let _ = reply.send(local.meter.report(local.core, local.driver.name()));
+            let _ = reply.send(local.report());
         }
         CoreMessage::Drain => local.draining.set(true),
         CoreMessage::StopAccepting => {

@@ -45,10 +45,6 @@ pub struct Meter {
     pub open_connections: Gauge,
     /// Connections of callers so far.
     pub connections: Counter,
-    /// Connections to endpoints that serve a request.
-    pub upstream_active: Gauge,
-    /// Connections to endpoints that wait in the pool.
-    pub upstream_idle: Gauge,
 
     // Touched about once per request.
     endings: Tally<Ending, 9>,
@@ -70,8 +66,6 @@ pub struct Meter {
     pub cancelled: Tally<CancelPhase, 2>,
     /// Turned away for want of room.
     pub sheds: Tally<ShedReason, 3>,
-    /// Pooled connections that were closed when they were to be used.
-    pub pool_stale: Counter,
     /// Endpoints set aside.
     pub ejections: Counter,
     /// Connections given to another core.
@@ -102,8 +96,6 @@ impl Meter {
             active_streams: Gauge::default(),
             open_connections: Gauge::default(),
             connections: Counter::default(),
-            upstream_active: Gauge::default(),
-            upstream_idle: Gauge::default(),
             endings: Tally::default(),
             series: SeriesSet::new(series_max),
             overhead_request: Histogram::new(&family::OVERHEAD_BOUNDS),
@@ -114,7 +106,6 @@ impl Meter {
             retries: Tally::default(),
             cancelled: Tally::default(),
             sheds: Tally::default(),
-            pool_stale: Counter::default(),
             ejections: Counter::default(),
             handovers: Counter::default(),
             panics: Counter::default(),
@@ -165,8 +156,6 @@ impl Meter {
         report.add(&family::ACTIVE_STREAMS, self.active_streams.get());
         report.add(&family::OPEN_CONNECTIONS, open_connections);
         report.add(&family::CONNECTIONS, self.connections.get());
-        report.add_by(&family::UPSTREAM_CONNECTIONS, "state", "active", self.upstream_active.get());
-        report.add_by(&family::UPSTREAM_CONNECTIONS, "state", "idle", self.upstream_idle.get());
 
         add_tally(&mut report, &family::REQUESTS, "ending", &self.endings);
         self.series.report(&mut report);
@@ -182,7 +171,6 @@ impl Meter {
         add_tally(&mut report, &family::RETRIES, "reason", &self.retries);
         add_tally(&mut report, &family::CLIENT_CANCELLED, "phase", &self.cancelled);
         add_tally(&mut report, &family::SHEDS, "reason", &self.sheds);
-        report.add(&family::POOL_STALE, self.pool_stale.get());
         report.add(&family::EJECTIONS, self.ejections.get());
         report.add(&family::HANDOVERS, self.handovers.get());
         report.add(&family::PANICS, self.panics.get());

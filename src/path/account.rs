@@ -25,6 +25,8 @@ pub(crate) struct Account<'a> {
     record: RequestRecord,
     started: Moment,
     usage_kind: UsageKind,
+    /// When the upstream's head was there.
+    answered: Moment,
     streaming: bool,
     /// Nothing has been asked yet: a connection that closes now leaves no record.
     silent: bool,
@@ -39,6 +41,7 @@ impl<'a> Account<'a> {
             record,
             started: local.clock.now(),
             usage_kind: UsageKind::None,
+            answered: Moment::default(),
             streaming: false,
             silent: true,
         }
@@ -94,13 +97,28 @@ impl<'a> Account<'a> {
         self.record.attempts += 1;
     }
 
+    /// The request is about to be sent: what the proxy itself added until now, if it is the first attempt and the body was not
+    /// waited for.
+    pub(crate) fn sending(&mut self) {
+        if self.record.attempts == 1 {
+            let added = self.local.clock.read().since(self.started);
+            self.local.meter.overhead_request.observe(u64::try_from(added.as_nanos()).unwrap_or(u64::MAX));
+        }
+    }
+
     /// Body bytes came from the caller.
     pub(crate) fn received(&mut self, bytes: usize) {
         self.record.bytes_in += bytes as u64;
+        self.local.meter.relayed_up_bytes.add(bytes as u64);
     }
 
-    /// Bytes went to the caller.
-    pub(crate) fn sent(&mut self, bytes: usize) {
+    /// Body bytes of our own making went to the caller.
+    pub(crate) fn said(&mut self, bytes: usize) {
+        self.record.bytes_out += bytes as u64;
+    }
+
+    /// Body bytes of the upstream's went to the caller.
+    pub(crate) fn relayed(&mut self, bytes: usize) {
         self.record.bytes_out += bytes as u64;
         self.local.meter.relayed_down_bytes.add(bytes as u64);
         self.local.meter.relayed_down_chunks.bump();
@@ -112,9 +130,16 @@ impl<'a> Account<'a> {
         self.record.first_byte = Some(now.since(self.started));
         self.record.stream = stream;
         self.streaming = true;
+        self.answered = now;
         if stream {
             self.local.meter.active_streams.up();
         }
+    }
+
+    /// The answer's head, and what came with it, has been sent.
+    pub(crate) fn answer_sent(&mut self) {
+        let added = self.local.clock.read().since(self.answered);
+        self.local.meter.overhead_response.observe(u64::try_from(added.as_nanos()).unwrap_or(u64::MAX));
     }
 
     pub(crate) fn usage(&mut self, reader: &UsageReader) {

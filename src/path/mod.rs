@@ -198,7 +198,7 @@ async fn tell(ex: &mut Exchange<'_>, out: &[u8], ending: Ending) -> Ending {
     if ex.down.tell(out, &[], deadline).await.is_err() {
         return Ending::CallerGone;
     }
-    ex.account.sent(out.len());
+    ex.account.said(out.len());
     if ex.keep_alive && !ex.body.is_done() {
         ex.keep_alive = BodyReader::drain(ex, DRAIN_BYTES_MAX).await;
     }

@@ -17,6 +17,7 @@ use super::refuse::Refusal;
 use crate::clock::Expired;
 use crate::http1::Known;
 use crate::local::Local;
+use crate::meter::ShedReason;
 use crate::operations::{BodyKind, Endpoint};
 use crate::peek::{JsonPeek, MultipartPeek};
 
@@ -78,6 +79,7 @@ impl<'a> HeldBytes<'a> {
         let step = left.map_or(step, |left| step.min(usize::try_from(left).unwrap_or(usize::MAX)));
         let held_after = self.local.held_bytes.get() + step;
         if held_after > limits.held_bytes_max {
+            self.local.meter.sheds.bump(ShedReason::HeldBytes);
             return Err(Refusal::Overloaded);
         }
         self.local.held_bytes.set(held_after);

@@ -50,7 +50,8 @@ pub(crate) async fn relay(ex: &mut Exchange<'_>, routed: Routed) -> Ending {
     ex.forget_request();
     // A stream may run for as long as it moves.
     let total_deadline = if frames.streams() { None } else { total_deadline };
-    let mut relay = Relay { ex, link, frames, upload, total_deadline, idle_timeout, filled: false };
+    let mut relay =
+        Relay { ex, link, frames, upload, total_deadline, idle_timeout, head_len: out.len(), filled: false };
     let ending = relay.run(received, out).await;
     let Relay { ex, link, frames, .. } = relay;
     ex.account.usage(frames.usage());
@@ -131,6 +132,8 @@ struct Relay<'r, 'a> {
     upload: Option<Upload>,
     total_deadline: Option<Moment>,
     idle_timeout: Duration,
+    /// Bytes of the head that the next send begins with; they are no body.
+    head_len: usize,
     /// The last read filled its buffer: the next one takes a larger step.
     filled: bool,
 }
@@ -150,6 +153,7 @@ impl Relay<'_, '_> {
         if let Err(ending) = self.pass(received, &mut out).await {
             return ending;
         }
+        self.ex.account.answer_sent();
         drop(out);
         loop {
             if self.frames.ended() {
@@ -279,7 +283,7 @@ impl Relay<'_, '_> {
             self.ex.down.watch.set(stalled);
             std::future::poll_fn(|cx| self.poll_caller_takes(cx)).await?;
         }
-        self.ex.account.sent(total);
+        self.ex.account.relayed(total - std::mem::take(&mut self.head_len));
         Ok(())
     }
 

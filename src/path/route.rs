@@ -13,7 +13,7 @@ use super::compose::{Composed, compose_head};
 use super::exchange::Exchange;
 use super::refuse::Refusal;
 use crate::clock::Moment;
-use crate::meter::RetryReason;
+use crate::meter::{AttemptOutcome, RetryReason};
 use crate::tables::{ClusterEntry, EndpointEntry};
 use crate::upstream::Link;
 use crate::upstream::balance::{Candidate, pick};
@@ -58,7 +58,9 @@ pub(crate) async fn route(
             Ok(link) => link,
             Err(Unconnected::Gone) => return Err(Unrouted::Gone),
             Err(Unconnected::Refused(refusal)) => {
-                ex.local.meter.retries.bump(RetryReason::Connect);
+                if attempts < attempts_max {
+                    ex.local.meter.retries.bump(RetryReason::Connect);
+                }
                 tried.failed(index);
                 last = refusal;
                 continue;
@@ -66,9 +68,11 @@ pub(crate) async fn route(
         };
         let reused = link.reused();
         let head = compose_head(ex, permit, endpoint, &body);
+        ex.account.sending();
         let deadline = ex.local.clock.now().after(cluster.head_timeout);
         match attempt(ex, link, head, &body, deadline).await {
             Ok(answered) => {
+                ex.local.meter.attempts.bump(AttemptOutcome::Answered);
                 let status = ex.scratch.response.status;
                 let elsewhere = matches!(status, 429 | 502 | 503) && body.is_replayable();
                 tried.failed(index);
@@ -85,9 +89,16 @@ pub(crate) async fn route(
                     usage_injected,
                 });
             }
-            Err(AttemptFault::Gone) => return Err(Unrouted::Gone),
-            Err(AttemptFault::Refused(refusal)) => return Err(Unrouted::Refused(refusal)),
+            Err(AttemptFault::Gone) => {
+                ex.local.meter.attempts.bump(AttemptOutcome::Abandoned);
+                return Err(Unrouted::Gone);
+            }
+            Err(AttemptFault::Refused(refusal)) => {
+                ex.local.meter.attempts.bump(AttemptOutcome::Abandoned);
+                return Err(Unrouted::Refused(refusal));
+            }
             Err(AttemptFault::Upstream(fault)) => {
+                ex.local.meter.attempts.bump(fault.as_outcome(reused));
                 if reused && fault == UpstreamFault::ClosedUnanswered && body.is_replayable() {
                     ex.local.meter.retries.bump(RetryReason::Stale);
                     tried.went_stale(index);
@@ -104,6 +115,15 @@ pub(crate) async fn route(
 }
 
 impl UpstreamFault {
+    const fn as_outcome(self, reused: bool) -> AttemptOutcome {
+        match self {
+            Self::ClosedUnanswered if reused => AttemptOutcome::Stale,
+            Self::ClosedUnanswered => AttemptOutcome::Closed,
+            Self::Invalid => AttemptOutcome::HeadInvalid,
+            Self::Silent => AttemptOutcome::HeadTimeout,
+        }
+    }
+
     const fn as_refusal(self) -> Refusal {
         match self {
             Self::ClosedUnanswered => Refusal::UpstreamUnreachable,
@@ -165,8 +185,10 @@ fn choose(ex: &Exchange<'_>, cluster: &ClusterEntry, tried: &Tried) -> Option<us
 }
 
 fn fail(ex: &Exchange<'_>, endpoint: &EndpointEntry) {
-    if let Some(&address) = endpoint.addrs.first() {
-        ex.local.upstreams.failed(address, ex.local.clock.read());
+    if let Some(&address) = endpoint.addrs.first()
+        && ex.local.upstreams.failed(address, ex.local.clock.read())
+    {
+        ex.local.meter.ejections.bump();
     }
 }
 
@@ -187,6 +209,7 @@ async fn connect(
         return Ok(link);
     }
     let mut refusal = Refusal::UpstreamUnreachable;
+    let mut outcome = AttemptOutcome::ConnectFailed;
     ex.down.watch.set(ex.local.clock.read().after(cluster.connect_timeout));
     for &address in &*endpoint.addrs {
         let opening = upstreams.open(address);
@@ -207,10 +230,12 @@ async fn connect(
             Opened::Gone => return Err(Unconnected::Gone),
             Opened::Expired => {
                 refusal = Refusal::UpstreamTimeout;
+                outcome = AttemptOutcome::ConnectTimeout;
                 break;
             }
         }
     }
+    ex.local.meter.attempts.bump(outcome);
     fail(ex, endpoint);
     Err(Unconnected::Refused(refusal))
 }

@@ -114,7 +114,7 @@ pub struct Limits {
     pub hold_bytes_max: usize,
     /// The same, all requests of one core together (503).
     pub held_bytes_max: usize,
-    /// Open downstream connections of the process. `None`: 90 % of the file descriptors.
+    /// Open downstream connections of the process. `None`: half of the file descriptors, since each may need one upstream.
     pub connections_max: Option<NonZeroUsize>,
     /// Requests on one downstream connection; the last is answered with `Connection: close`.
     pub requests_per_connection_max: u32,

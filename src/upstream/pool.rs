@@ -40,11 +40,9 @@ pub struct Upstreams {
     by_address: RefCell<AHashMap<SocketAddr, Rc<Far>>>,
     idle_per_endpoint_max: usize,
     idle_timeout: Duration,
-    /// Kept connections that were found closed or talking out of turn.
-    pub stale: Cell<u64>,
-    /// Connections opened.
-    pub opened: Cell<u64>,
+    stale: Cell<u64>,
     idle: Cell<usize>,
+    active: Rc<Cell<usize>>,
 }
 
 impl Upstreams {
@@ -56,8 +54,8 @@ impl Upstreams {
             idle_per_endpoint_max,
             idle_timeout,
             stale: Cell::new(0),
-            opened: Cell::new(0),
             idle: Cell::new(0),
+            active: Rc::default(),
         }
     }
 
@@ -73,16 +71,22 @@ impl Upstreams {
         self.by_address.borrow().get(&address).is_some_and(|far| far.standing.get().is_aside(now))
     }
 
-    /// Addresses that are set aside at `now`.
-    #[must_use]
-    pub fn aside(&self, now: Moment) -> usize {
-        self.by_address.borrow().values().filter(|far| far.standing.get().is_aside(now)).count()
-    }
-
     /// Idle connections kept.
     #[must_use]
     pub fn idle(&self) -> usize {
         self.idle.get()
+    }
+
+    /// Connections in use.
+    #[must_use]
+    pub fn active(&self) -> usize {
+        self.active.get()
+    }
+
+    /// Kept connections so far that were found closed, or talking out of turn, when they were to be used.
+    #[must_use]
+    pub fn stale(&self) -> u64 {
+        self.stale.get()
     }
 
     /// A kept connection to `address` that is still good, if there is one.
@@ -93,7 +97,7 @@ impl Upstreams {
             let idle = far.idle.borrow_mut().pop()?;
             self.idle.set(self.idle.get() - 1);
             if is_quiet(&idle.socket) {
-                return Some(Link::new(idle.socket, far, true));
+                return Some(Link::new(idle.socket, far, &self.active, true));
             }
             self.stale.set(self.stale.get() + 1);
         }
@@ -106,14 +110,15 @@ impl Upstreams {
     pub async fn open(&self, address: SocketAddr) -> io::Result<Link> {
         let far = self.far(address);
         let socket = Socket::connect(address).await?;
-        self.opened.set(self.opened.get() + 1);
-        Ok(Link::new(socket, far, false))
+        Ok(Link::new(socket, far, &self.active, false))
     }
 
-    /// Notes that `address` failed before it answered.
-    pub fn failed(&self, address: SocketAddr, now: Moment) {
+    /// Notes that `address` failed before it answered. Returns whether that sets it aside.
+    pub fn failed(&self, address: SocketAddr, now: Moment) -> bool {
         let far = self.far(address);
-        far.standing.set(far.standing.get().after_failure(now));
+        let standing = far.standing.get().after_failure(now);
+        far.standing.set(standing);
+        standing.is_aside(now)
     }
 
     /// Closes what has been idle for too long and forgets addresses that nothing refers to any more.
@@ -155,13 +160,16 @@ pub struct Link {
     /// `None` only after [`Link::keep`] has taken it.
     socket: Option<Socket>,
     far: Rc<Far>,
+    /// The core's count of links.
+    active: Rc<Cell<usize>>,
     reused: bool,
 }
 
 impl Link {
-    fn new(socket: Socket, far: Rc<Far>, reused: bool) -> Self {
+    fn new(socket: Socket, far: Rc<Far>, active: &Rc<Cell<usize>>, reused: bool) -> Self {
         far.in_flight.set(far.in_flight.get() + 1);
-        Self { socket: Some(socket), far, reused }
+        active.set(active.get() + 1);
+        Self { socket: Some(socket), far, active: Rc::clone(active), reused }
     }
 
     /// The connection.
@@ -190,5 +198,6 @@ impl Link {
 impl Drop for Link {
     fn drop(&mut self) {
         self.far.in_flight.set(self.far.in_flight.get() - 1);
+        self.active.set(self.active.get() - 1);
     }
 }
