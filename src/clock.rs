@@ -153,6 +153,11 @@ impl Deadlines {
         }
     }
 
+    /// Expires every watch, whatever its deadline.
+    pub fn expire_all(&self) {
+        self.fire(Moment(u64::MAX));
+    }
+
     /// Wakes every waiter without expiring it, so that each looks at the world again (a drain has begun).
     pub fn nudge(&self) {
         for slot in self.slots.borrow_mut().iter_mut() {

@@ -47,6 +47,8 @@ pub struct Local {
     pub connections_max: u64,
     /// Answers close their connections; see [`crate::cores::drain`].
     pub draining: Cell<bool>,
+    /// Whatever still waits is ended.
+    pub cutting: Cell<bool>,
     /// Idle connections are closed, nothing new is accepted.
     pub closing: Cell<bool>,
     /// Request body bytes held in memory until their model is known, over all requests.
@@ -95,6 +97,7 @@ impl Local {
             load,
             connections_max,
             draining: Cell::new(false),
+            cutting: Cell::new(false),
             closing: Cell::new(false),
             held_bytes: Cell::new(0),
             tables: RefCell::new(Rc::new(Adopted(Arc::new(Tables::empty())))),

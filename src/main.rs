@@ -64,9 +64,13 @@ fn serve(arguments: &Arguments) -> Result<(), String> {
         control.ops_address(),
         handles.len()
     );
+    let mut told = false;
     let log = move |event: &Event| {
         eprintln!("{event}");
-        if matches!(event, Event::Ready) {
+        // Whether with tables or, for want of them, with 503 to everything.
+        let serves =
+            matches!(event, Event::Ready | Event::Refused { .. } | Event::LoadFailed | Event::NoTables);
+        if serves && !std::mem::replace(&mut told, true) {
             // For scripts that start the proxy; nobody may be reading.
             let _ = writeln!(io::stdout(), "{ready}");
         }

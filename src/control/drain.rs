@@ -37,7 +37,10 @@ impl State {
         }
         match self.open_connections().await {
             0 => Ended::Drained,
-            connections => Ended::Cut { connections },
+            connections => {
+                self.send_all(|| CoreMessage::Cut);
+                Ended::Cut { connections }
+            }
         }
     }
 

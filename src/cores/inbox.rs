@@ -28,6 +28,8 @@ pub enum CoreMessage {
     Drain,
     /// The drain's grace for new connections is over: stop accepting and close idle connections.
     StopAccepting,
+    /// The drain's deadline has come: end every request now, with a record.
+    Cut,
 }
 
 /// The sending side of one core's inbox; cloned to whoever may speak to it.

@@ -10,8 +10,8 @@
 //!
 //! # Drain
 //! [`CoreMessage::Drain`]: every answer from now on closes its connection. [`CoreMessage::StopAccepting`], after the grace for load
-//! balancers: the listener closes, idle connections close. Streams end by themselves; when the deadline comes the process exits
-//! with what is left, and the kernel closes it.
+//! balancers: the listener closes, idle connections close. Streams end by themselves; [`CoreMessage::Cut`], at the deadline, expires
+//! whatever still waits, so that even a request that is cut leaves its record before the process exits.
 
 pub mod driver;
 pub mod fence;
@@ -165,6 +165,10 @@ fn obey(local: &Rc<Local>, message: CoreMessage) {
             local.draining.set(true);
             local.closing.set(true);
             local.deadlines.nudge();
+        }
+        CoreMessage::Cut => {
+            local.cutting.set(true);
+            local.deadlines.expire_all();
         }
     }
 }

@@ -66,6 +66,14 @@ impl<'a> Account<'a> {
             .unwrap_or_else(|| RequestId::from_random(self.local.random(), self.local.random()));
     }
 
+    /// The caller's address as a trusted proxy names it: the last one, which is the one that this proxy saw.
+    pub(crate) fn forwarded_for(&mut self, value: &[u8]) {
+        let last = value.rsplit(|&b| b == b',').next().unwrap_or_default().trim_ascii();
+        if let Some(address) = std::str::from_utf8(last).ok().and_then(|text| text.parse().ok()) {
+            self.record.client = Some(address);
+        }
+    }
+
     pub(crate) fn endpoint(&mut self, endpoint: &Endpoint) {
         self.record.template = endpoint.template;
         self.record.operation = Some(endpoint.operation);

@@ -112,9 +112,13 @@ pub(crate) fn compose_head(
     let with_query: [&[u8]; 4] = [base, rest, b"?", query];
     let target = if query.is_empty() { &with_query[..2] } else { &with_query[..] };
     let trusts_peer = ex.local.settings.trusts(ex.down.peer.ip());
+    let credential_name = endpoint.credential.as_ref().map(|credential| credential.name.as_bytes());
     let mut uuid = [0_u8; uuid::fmt::Hyphenated::LENGTH];
     let mut writer = HeadWriter::request(&mut out, &request.method, target, endpoint.authority.as_bytes())
-        .copy(head, request.fields(), |field| passes_up(field, trusts_peer))
+        .copy(head, request.fields(), |field| {
+            passes_up(field, trusts_peer)
+                && !credential_name.is_some_and(|name| field.name.of(head).eq_ignore_ascii_case(name))
+        })
         .field("x-request-id", ex.account.request_id().as_bytes())
         .field("x-domain-id", permit.domain_id().0.hyphenated().encode_lower(&mut uuid).as_bytes());
     let user = permit.user_id().0.hyphenated().encode_lower(&mut uuid);

@@ -92,7 +92,9 @@ async fn serve_request(local: &Local, down: &mut Downstream) -> bool {
     let keep = ex.keep_alive
         && !ex.down.gone
         && matches!(ending, Ending::Complete | Ending::Refused | Ending::UpstreamFailed);
-    ex.account.end(ending);
+    // Out of time together with the process, not by anybody's fault.
+    let cut = local.cutting.get() && ending != Ending::Complete;
+    ex.account.end(if cut { Ending::Drained } else { ending });
     keep
 }
 
@@ -139,6 +141,12 @@ fn what_is_asked(ex: &mut Exchange<'_>) -> Result<Asked, Refusal> {
     let claimed = ex.scratch.request.field(Known::XRequestId).map(|field| field.value);
     let claimed = claimed.map(|span| span.of(ex.head_bytes()).to_vec());
     ex.account.request(&ex.scratch.request.method, claimed.as_deref());
+    if ex.local.settings.trusts(ex.down.peer.ip())
+        && let Some(field) = ex.scratch.request.field(Known::XForwardedFor)
+    {
+        let value = field.value.of(ex.head_bytes()).to_vec();
+        ex.account.forwarded_for(&value);
+    }
     let path = ex.request().path.of(ex.head_bytes());
     let proxied = match split_proxy_path(path) {
         Ok(proxied) => proxied,

@@ -111,7 +111,7 @@ fn write_head(ex: &Exchange<'_>, head: &[u8], framing: Framing, out: &mut Lease)
         writer = writer.field("connection", b"close");
     }
     // A length that belongs to no body (HEAD, 304) is information about the resource, and passes.
-    if framing == Framing::None
+    if response.body == ResponseBody::None
         && response.status != 204
         && let Some(length) = response.field(Known::ContentLength)
     {
