@@ -39,7 +39,10 @@ impl Counts {
 /// Whose keys to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Keys {
+    /// `usage` of the outermost object.
     OpenAi,
+    /// The same, and `usage` of the outermost object's `response`.
+    OpenAiEvent,
     Ollama,
     /// Ollama's, believed only where `"done":true` stands beside them.
     OllamaFinal,
@@ -93,19 +96,22 @@ enum Inside {
     Structure,
     Text,
     Number,
+    /// The outermost object or array was closed: the text is over.
+    Nothing,
 }
 
 /// The `kept` of a string that is too long to be one of our keys.
 const TOO_LONG: u8 = u8::MAX;
 
 impl Walk {
+    /// A walk from the front of a text.
     pub(super) fn new(keys: Keys) -> Self {
-        Self {
+        let mut walk = Self {
             staged: Counts::NONE,
             number: 0,
             depth: 0,
             counts_depth: match keys {
-                Keys::OpenAi => 0,
+                Keys::OpenAi | Keys::OpenAiEvent => 0,
                 Keys::Ollama | Keys::OllamaFinal => 1,
             },
             keys,
@@ -118,7 +124,17 @@ impl Walk {
             done: false,
             kept: 0,
             cut: [0; KEY_BYTES_MAX],
-        }
+        };
+        walk.watch();
+        walk
+    }
+
+    /// Starts again, as if just behind the brace of the outermost object's `usage`.
+    pub(super) fn restart_in_usage(&mut self) {
+        self.restart();
+        self.depth = 2;
+        self.counts_depth = 2;
+        self.watch();
     }
 
     /// Makes ready for another text.
@@ -131,28 +147,36 @@ impl Walk {
         self.done
     }
 
+    /// Whether the text is over.
+    pub(super) fn is_over(&self) -> bool {
+        self.inside == Inside::Nothing
+    }
+
     /// Goes on with the text's next piece; `found` gets the counts of each usage object that ends in it.
-    pub(super) fn feed(&mut self, piece: &[u8], found: &mut Counts) {
+    ///
+    /// Returns how many bytes were taken: all, or those up to the end of the text.
+    pub(super) fn feed(&mut self, piece: &[u8], found: &mut Counts) -> usize {
         let mut at = 0;
         while at < piece.len() {
             at = match self.inside {
-                Inside::Structure => {
-                    self.structure(piece[at], found);
-                    at + 1
-                }
+                Inside::Structure => self.structure(piece, at, found),
                 Inside::Text => self.text(piece, at),
                 Inside::Number => self.number(piece, at),
+                Inside::Nothing => break,
             };
         }
+        at
     }
 
-    fn structure(&mut self, byte: u8, found: &mut Counts) {
+    fn structure(&mut self, piece: &[u8], at: usize, found: &mut Counts) -> usize {
+        let at = if self.watched { at } else { skip_to_structure(piece, at) };
+        let Some(&byte) = piece.get(at) else { return at };
         match byte {
             b'"' => {
-                self.watched = self.is_watched();
                 self.forget();
                 self.kept = 0;
                 self.inside = Inside::Text;
+                return self.text(piece, at + 1);
             }
             b':' => self.key = std::mem::replace(&mut self.text, Key::Other),
             b'{' | b'[' => self.open(byte == b'{'),
@@ -167,6 +191,7 @@ impl Walk {
                 self.forget();
             }
         }
+        at + 1
     }
 
     /// What comes next is not the value of a key we know.
@@ -174,16 +199,18 @@ impl Walk {
         (self.key, self.text) = (Key::Other, Key::Other);
     }
 
-    /// Whether keys at this depth may be ones we look for.
-    fn is_watched(&self) -> bool {
-        self.depth == 1 || self.depth == 2 && self.in_response || self.depth == u32::from(self.counts_depth)
+    /// Notes whether keys at this depth may be ones we look for.
+    fn watch(&mut self) {
+        self.watched = self.depth <= 1
+            || self.depth == 2 && self.in_response
+            || self.depth == u32::from(self.counts_depth);
     }
 
     fn open(&mut self, object: bool) {
         self.depth = self.depth.saturating_add(1);
         if object {
             match (self.key, self.depth) {
-                (Key::Usage, 2 | 3) if self.counts_depth == 0 => {
+                (Key::Usage, 2 | 3) => {
                     self.counts_depth = self.depth as u8;
                     self.staged = Counts::NONE;
                 }
@@ -192,12 +219,13 @@ impl Walk {
             }
         }
         self.forget();
+        self.watch();
     }
 
     fn close(&mut self, found: &mut Counts) {
         if self.depth == u32::from(self.counts_depth) {
             match self.keys {
-                Keys::OpenAi => self.counts_depth = 0,
+                Keys::OpenAi | Keys::OpenAiEvent => self.counts_depth = 0,
                 Keys::Ollama => {}
                 Keys::OllamaFinal if self.done => {}
                 Keys::OllamaFinal => self.staged = Counts::NONE,
@@ -208,33 +236,29 @@ impl Walk {
         if self.depth <= 1 {
             self.in_response = false;
         }
+        if self.depth == 0 {
+            self.inside = Inside::Nothing;
+        }
         self.forget();
+        self.watch();
     }
 
     fn text(&mut self, piece: &[u8], at: usize) -> usize {
         let end = closing_quote(piece, at, &mut self.escaped);
-        let said = &piece[at..end.unwrap_or(piece.len())];
         if self.watched {
-            if end.is_some() && self.kept == 0 {
-                self.text = self.key_of(said);
-            } else {
-                self.keep(said);
-                if end.is_some() {
-                    let kept = self.cut.get(..usize::from(self.kept));
-                    self.text = kept.map_or(Key::Other, |kept| self.key_of(kept));
-                }
-            }
+            self.read_text(&piece[at..end.unwrap_or(piece.len())], end.is_some());
         }
-        match end {
-            Some(quote) => {
-                self.inside = Inside::Structure;
-                quote + 1
-            }
-            None => piece.len(),
-        }
+        let Some(quote) = end else { return piece.len() };
+        self.inside = Inside::Structure;
+        quote + 1
     }
 
-    fn keep(&mut self, said: &[u8]) {
+    /// Takes a part of a string that may be a key, the last part if `ended`.
+    fn read_text(&mut self, said: &[u8], ended: bool) {
+        if ended && self.kept == 0 {
+            self.text = self.key_of(said);
+            return;
+        }
         let kept = usize::from(self.kept);
         match self.cut.get_mut(kept..kept + said.len()) {
             Some(room) => {
@@ -243,19 +267,25 @@ impl Walk {
             }
             None => self.kept = TOO_LONG,
         }
+        if ended {
+            let kept = self.cut.get(..usize::from(self.kept));
+            self.text = kept.map_or(Key::Other, |kept| self.key_of(kept));
+        }
     }
 
     fn key_of(&self, said: &[u8]) -> Key {
         let counts = self.depth == u32::from(self.counts_depth);
         match (self.keys, said) {
-            (Keys::OpenAi, b"prompt_tokens" | b"input_tokens") if counts => Key::Prompt,
-            (Keys::OpenAi, b"completion_tokens" | b"output_tokens") if counts => Key::Completion,
-            (Keys::OpenAi, b"usage") if !counts => Key::Usage,
-            (Keys::OpenAi, b"response") if self.depth == 1 => Key::Response,
-            (Keys::Ollama | Keys::OllamaFinal, b"prompt_eval_count") if counts => Key::Prompt,
-            (Keys::Ollama | Keys::OllamaFinal, b"eval_count") if counts => Key::Completion,
-            (Keys::Ollama | Keys::OllamaFinal, b"done") if counts => Key::Done,
-            (Keys::OpenAi | Keys::Ollama | Keys::OllamaFinal, _) => Key::Other,
+            (Keys::OpenAi | Keys::OpenAiEvent, b"prompt_tokens" | b"input_tokens") if counts => Key::Prompt,
+            (Keys::OpenAi | Keys::OpenAiEvent, b"completion_tokens" | b"output_tokens") if counts => {
+                Key::Completion
+            }
+            (Keys::OpenAi | Keys::OpenAiEvent, b"usage") if !counts => Key::Usage,
+            (Keys::OpenAiEvent, b"response") if self.depth == 1 => Key::Response,
+            (Keys::Ollama | Keys::OllamaFinal, b"prompt_eval_count") => Key::Prompt,
+            (Keys::Ollama | Keys::OllamaFinal, b"eval_count") => Key::Completion,
+            (Keys::Ollama | Keys::OllamaFinal, b"done") => Key::Done,
+            (Keys::OpenAi | Keys::OpenAiEvent | Keys::Ollama | Keys::OllamaFinal, _) => Key::Other,
         }
     }
 
@@ -275,3 +305,39 @@ impl Walk {
         at
     }
 }
+
+/// The index of the next byte that changes the depth or starts a string, or the length.
+///
+/// Long runs without one are arrays of numbers (embeddings); those are passed in blocks that the
+/// compiler compares with vector instructions.
+fn skip_to_structure(piece: &[u8], mut at: usize) -> usize {
+    let near = piece.len().min(at + 16);
+    while at < near {
+        if IS_STRUCTURE[usize::from(piece[at])] {
+            return at;
+        }
+        at += 1;
+    }
+    while let Some(block) = piece[at..].first_chunk::<32>() {
+        if block.iter().fold(false, |any, &byte| any | is_structure(byte)) {
+            break;
+        }
+        at += block.len();
+    }
+    piece[at..].iter().position(|&byte| is_structure(byte)).map_or(piece.len(), |found| at + found)
+}
+
+const fn is_structure(byte: u8) -> bool {
+    // Braces and brackets differ in one bit.
+    byte == b'"' || byte | 0x20 == b'{' || byte | 0x20 == b'}'
+}
+
+static IS_STRUCTURE: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < table.len() {
+        table[byte] = is_structure(byte as u8);
+        byte += 1;
+    }
+    table
+};

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use memchr::memmem::Finder;
 
 /// Built once: making a finder costs more than searching an event with it.
-static USAGE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(br#""usage""#));
+pub(super) static USAGE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(br#""usage""#));
 static DONE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(br#""done""#));
 
 /// The places in one buffer where a `usage` key has an object, seen without context: they may still

@@ -24,6 +24,7 @@ mod event_stream;
 mod events;
 mod hits;
 mod json_lines;
+mod json_text;
 mod reader;
 
 pub use events::{last_event_end, usage_only_event};

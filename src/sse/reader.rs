@@ -3,6 +3,7 @@
 use super::counts::{Counts, Keys, Walk};
 use super::event_stream::EventStream;
 use super::json_lines::JsonLines;
+use super::json_text::JsonText;
 use super::{Usage, UsageDialect};
 
 /// Reads the token counts of one response out of its payload as it passes.
@@ -22,8 +23,10 @@ pub struct UsageReader {
 /// What the payload is made of.
 #[derive(Clone, Debug)]
 enum Body {
-    /// One JSON text.
+    /// One JSON text, walked from its front.
     Json,
+    /// One JSON text, searched.
+    Text(JsonText),
     Events(EventStream),
     Lines(JsonLines),
     Unread,
@@ -36,8 +39,8 @@ impl UsageReader {
     #[must_use]
     pub fn new(dialect: UsageDialect) -> Self {
         let (body, keys) = match dialect {
-            UsageDialect::OpenAiJson => (Body::Json, Keys::OpenAi),
-            UsageDialect::OpenAiSse => (Body::Events(EventStream::new()), Keys::OpenAi),
+            UsageDialect::OpenAiJson => (Body::Text(JsonText::new()), Keys::OpenAi),
+            UsageDialect::OpenAiSse => (Body::Events(EventStream::new()), Keys::OpenAiEvent),
             UsageDialect::OllamaJson => (Body::Json, Keys::Ollama),
             UsageDialect::OllamaNdjson => (Body::Lines(JsonLines::new()), Keys::OllamaFinal),
             UsageDialect::None => (Body::Unread, Keys::OpenAi),
@@ -52,7 +55,8 @@ impl UsageReader {
     #[inline]
     pub fn feed(&mut self, payload: &[u8]) {
         match &mut self.body {
-            Body::Json => self.walk.feed(payload, &mut self.counts),
+            Body::Json => _ = self.walk.feed(payload, &mut self.counts),
+            Body::Text(text) => text.feed(payload, &mut self.walk, &mut self.counts),
             Body::Events(events) => events.feed(payload, &mut self.walk, &mut self.counts),
             Body::Lines(lines) => lines.feed(payload, &mut self.walk, &mut self.counts),
             Body::Unread => {}
@@ -66,15 +70,20 @@ impl UsageReader {
     /// tokens in one, so the error goes both ways.
     #[must_use]
     pub fn usage(&self) -> Usage {
-        let said = self.counts.completion();
+        let counts = match &self.body {
+            // Until the text is over, the usage object found may turn out to stand too deep.
+            Body::Text(_) if !self.walk.is_over() => Counts::NONE,
+            Body::Text(_) | Body::Json | Body::Events(_) | Body::Lines(_) | Body::Unread => self.counts,
+        };
+        let said = counts.completion();
         let deltas = match &self.body {
             Body::Events(events) => events.events - u64::from(events.done),
             Body::Lines(lines) => lines.lines,
-            Body::Json | Body::Unread => 0,
+            Body::Json | Body::Text(_) | Body::Unread => 0,
         };
         let estimated = said.is_none() && deltas > 0;
         Usage {
-            prompt_tokens: self.counts.prompt(),
+            prompt_tokens: counts.prompt(),
             completion_tokens: if estimated { Some(deltas) } else { said },
             estimated,
         }
@@ -86,7 +95,7 @@ impl UsageReader {
         match &self.body {
             Body::Events(events) => events.events,
             Body::Lines(lines) => lines.lines,
-            Body::Json | Body::Unread => 0,
+            Body::Json | Body::Text(_) | Body::Unread => 0,
         }
     }
 
@@ -97,7 +106,7 @@ impl UsageReader {
             Body::Events(events) => events.done,
             Body::Lines(lines) => lines.done,
             Body::Json => self.walk.done(),
-            Body::Unread => false,
+            Body::Text(_) | Body::Unread => false,
         }
     }
 }
