@@ -53,7 +53,7 @@ impl Member {
         if raw.len() > KEY_RAW_MAX {
             return Ok(Self::Other);
         }
-        if raw.iter().all(|&byte| is_plain(byte)) {
+        if raw.iter().fold(true, |plain, &byte| plain & PLAIN[usize::from(byte)]) {
             return Ok(Self::exactly(raw, place));
         }
         Self::read_odd(raw, place)
@@ -92,10 +92,15 @@ impl Member {
 }
 
 /// Bytes that neither need unescaping nor fold to another.
-#[inline]
-fn is_plain(byte: u8) -> bool {
-    (0x20..0x80).contains(&byte) && byte != b'\\' && !byte.is_ascii_uppercase()
-}
+static PLAIN: [bool; 256] = {
+    let mut plain = [false; 256];
+    let mut byte = b' ';
+    while byte < 0x80 {
+        plain[byte as usize] = byte != b'\\' && !byte.is_ascii_uppercase();
+        byte += 1;
+    }
+    plain
+};
 
 /// Whether `said` (UTF-8) is `name` (lower-case ASCII) when case does not count. Two letters outside
 /// ASCII fold into it: U+017F to `s` and U+212A to `k`.

@@ -77,4 +77,4 @@ pub enum PeekError {
 const _: () = assert!(size_of::<PeekError>() == 1);
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -1,14 +1,8 @@
-//! JSON numbers, byte by byte: their grammar, and the value of those that are plain integers.
+//! JSON numbers: their grammar, resumable at any byte.
 
-/// A number that was begun; feed it bytes until [`Number::step`] says that the byte is not part of it.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Number {
-    part: Part,
-    value: Option<u64>,
-}
-
+/// A number that was begun, by the part of it that the last byte belonged to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Part {
+pub(super) enum Number {
     Minus,
     Zero,
     Digits,
@@ -20,52 +14,70 @@ enum Part {
 }
 
 impl Number {
-    /// What stands here while no number is being read.
-    pub(super) const ZERO: Self = Self { part: Part::Zero, value: Some(0) };
-
     /// Begins with the first byte of a value; `None` if no number starts like that.
     pub(super) fn begin(first: u8) -> Option<Self> {
         match first {
-            b'-' => Some(Self { part: Part::Minus, value: None }),
-            b'0' => Some(Self { part: Part::Zero, value: Some(0) }),
-            b'1'..=b'9' => Some(Self { part: Part::Digits, value: Some(u64::from(first - b'0')) }),
+            b'-' => Some(Self::Minus),
+            b'0' => Some(Self::Zero),
+            b'1'..=b'9' => Some(Self::Digits),
             _ => None,
         }
     }
 
-    /// Takes the next byte; `false`: the number ended before it.
+    /// Takes the front of `bytes` that belongs to the number; returns how long it is.
     #[inline]
-    pub(super) fn step(&mut self, byte: u8) -> bool {
-        let part = match (self.part, byte) {
-            (Part::Digits, b'0'..=b'9') => {
-                let digit = u64::from(byte - b'0');
-                self.value = self.value.and_then(|value| value.checked_mul(10)?.checked_add(digit));
-                return true;
+    pub(super) fn read(&mut self, bytes: &[u8]) -> usize {
+        let mut at = 0;
+        while let Some(&byte) = bytes.get(at) {
+            if !(byte.is_ascii_digit() && self.takes_digits()) {
+                let Some(part) = self.step(byte) else { break };
+                *self = part;
             }
-            (Part::Minus, b'0') => Part::Zero,
-            (Part::Minus, b'1'..=b'9') => Part::Digits,
-            (Part::Zero | Part::Digits, b'.') => Part::Point,
-            (Part::Point | Part::Fraction, b'0'..=b'9') => Part::Fraction,
-            (Part::Zero | Part::Digits | Part::Fraction, b'e' | b'E') => Part::Exponent,
-            (Part::Exponent, b'+' | b'-') => Part::ExponentSign,
-            (Part::Exponent | Part::ExponentSign | Part::ExponentDigits, b'0'..=b'9') => Part::ExponentDigits,
-            _ => return false,
-        };
-        self.part = part;
-        self.value = None;
-        true
+            at += 1;
+        }
+        at
+    }
+
+    /// Whether any digit goes on with the same part.
+    fn takes_digits(self) -> bool {
+        matches!(self, Self::Digits | Self::Fraction | Self::ExponentDigits)
+    }
+
+    /// The part that `byte` begins; `None`: it is not part of the number.
+    fn step(self, byte: u8) -> Option<Self> {
+        match (self, byte) {
+            (Self::Minus, b'0') => Some(Self::Zero),
+            (Self::Minus, b'1'..=b'9') => Some(Self::Digits),
+            (Self::Zero | Self::Digits, b'.') => Some(Self::Point),
+            (Self::Point, b'0'..=b'9') => Some(Self::Fraction),
+            (Self::Zero | Self::Digits | Self::Fraction, b'e' | b'E') => Some(Self::Exponent),
+            (Self::Exponent, b'+' | b'-') => Some(Self::ExponentSign),
+            (Self::Exponent | Self::ExponentSign, b'0'..=b'9') => Some(Self::ExponentDigits),
+            _ => None,
+        }
     }
 
     /// Whether the number may end here.
     pub(super) fn is_whole(self) -> bool {
-        match self.part {
-            Part::Zero | Part::Digits | Part::Fraction | Part::ExponentDigits => true,
-            Part::Minus | Part::Point | Part::Exponent | Part::ExponentSign => false,
+        match self {
+            Self::Zero | Self::Digits | Self::Fraction | Self::ExponentDigits => true,
+            Self::Minus | Self::Point | Self::Exponent | Self::ExponentSign => false,
         }
     }
+}
 
-    /// The value, if it was written as a plain integer that fits: no sign, point or exponent.
-    pub(super) fn plain(self) -> Option<u64> {
-        self.value
+/// The value of a number whose bytes come in pieces: `None` once it is not a plain integer that fits
+/// (no sign, point or exponent).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Plain(pub(super) Option<u64>);
+
+impl Plain {
+    pub(super) const ZERO: Self = Self(Some(0));
+
+    pub(super) fn push(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            let digit = byte.is_ascii_digit().then(|| u64::from(byte & 15));
+            self.0 = self.0.zip(digit).and_then(|(value, digit)| value.checked_mul(10)?.checked_add(digit));
+        }
     }
 }

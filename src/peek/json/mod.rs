@@ -5,7 +5,7 @@ mod values;
 use std::ops::Range;
 
 use super::member::{KEY_RAW_MAX, Member};
-use super::number::Number;
+use super::number::{Number, Plain};
 use super::{DEPTH_MAX, NAME_BYTES_MAX, PeekError};
 
 /// Longest model name as it may be written, escapes included.
@@ -34,6 +34,8 @@ pub struct JsonPeek {
     /// One bit per open array or object, the innermost lowest: 1 is an object.
     nesting: u128,
     number: Number,
+    /// The value of a number that we want to know.
+    plain: Plain,
     /// What must still come of the literal being read, and what it says.
     literal: &'static [u8],
     says: Option<bool>,
@@ -99,7 +101,8 @@ impl JsonPeek {
             escaped: false,
             depth: 0,
             nesting: 0,
-            number: Number::ZERO,
+            number: Number::Zero,
+            plain: Plain::ZERO,
             literal: b"",
             says: None,
             fault: None,
@@ -221,10 +224,13 @@ impl JsonPeek {
 
     fn read(&mut self, segment: &[u8]) -> Result<(), PeekError> {
         let mut at = 0;
-        while at < segment.len() {
+        while let Some(&byte) = segment.get(at) {
             at = match self.state {
-                State::Text => self.skip_text(segment, at),
                 State::KeyText => self.read_key(segment, at)?,
+                State::Text => self.skip_text(segment, at),
+                State::Value | State::FirstItem if byte == b'"' && self.member == Member::Other => {
+                    self.skip_text(segment, at + 1)
+                }
                 State::ModelText => self.read_model(segment, at)?,
                 State::Number => self.read_number(segment, at)?,
                 State::Literal => self.read_literal(segment, at)?,
@@ -236,7 +242,6 @@ impl JsonPeek {
                 | State::FirstItem
                 | State::AfterValue
                 | State::Done => {
-                    let byte = segment[at];
                     if !matches!(byte, b' ' | b'\t' | b'\n' | b'\r') {
                         self.read_structure(byte, self.at + at as u64)?;
                     }
@@ -253,9 +258,7 @@ impl JsonPeek {
         match (self.state, byte) {
             (State::Colon, b':') => self.state = State::Value,
             (State::FirstKey | State::Key, b'"') => self.begin_key(),
-            (State::AfterValue, b',') => {
-                self.state = if self.nesting & 1 == 1 { State::Key } else { State::Value };
-            }
+            (State::AfterValue, b',') => self.state = self.after_comma(),
             (State::FirstKey, b'}') => self.close(offset),
             (State::AfterValue, b'}') if self.nesting & 1 == 1 => self.close(offset),
             (State::FirstItem, b']') => self.close(offset),
@@ -270,6 +273,12 @@ impl JsonPeek {
         Ok(())
     }
 
+    #[inline]
+    fn after_comma(&self) -> State {
+        if self.nesting & 1 == 1 { State::Key } else { State::Value }
+    }
+
+    #[inline]
     fn begin_key(&mut self) {
         if self.depth == 1 {
             self.is_empty = false;
@@ -296,6 +305,8 @@ impl JsonPeek {
             b'n' => self.begin_literal(b"ull", None),
             _ => {
                 self.number = Number::begin(byte).ok_or(PeekError::Malformed)?;
+                self.plain = Plain::ZERO;
+                self.plain.push(&[byte]);
                 self.state = State::Number;
             }
         }

@@ -14,15 +14,30 @@ const _: () = assert!(KEY_RAW_MAX < KEY_TOO_LONG as usize);
 impl JsonPeek {
     #[inline]
     pub(super) fn skip_text(&mut self, segment: &[u8], at: usize) -> usize {
-        let Some(quote) = closing_quote(segment, at, &mut self.escaped) else { return segment.len() };
-        self.end_value();
-        quote + 1
+        let Some(quote) = closing_quote(segment, at, &mut self.escaped) else {
+            self.state = State::Text;
+            return segment.len();
+        };
+        self.end_value(segment, quote + 1)
     }
 
+    /// Says that the value ended before `next`; takes what nearly always follows with it (a comma, the
+    /// next key's quote), and returns where it stopped.
     #[inline]
-    fn end_value(&mut self) {
+    fn end_value(&mut self, segment: &[u8], next: usize) -> usize {
         self.member = Member::Other;
         self.state = State::AfterValue;
+        if segment.get(next) != Some(&b',') {
+            return next;
+        }
+        self.state = self.after_comma();
+        let next = next + 1;
+        let space = usize::from(segment.get(next) == Some(&b' '));
+        if self.state != State::Key || segment.get(next + space) != Some(&b'"') {
+            return next;
+        }
+        self.begin_key();
+        next + space + 1
     }
 
     /// Where the key being read stands, if it can be one of ours there.
@@ -34,31 +49,45 @@ impl JsonPeek {
         }
     }
 
+    #[inline]
     pub(super) fn read_key(&mut self, segment: &[u8], at: usize) -> Result<usize, PeekError> {
         let end = closing_quote(segment, at, &mut self.escaped);
         if let Some(place) = self.place() {
-            match end {
-                Some(quote) if self.key_length == 0 => {
-                    self.member = Member::read(&segment[at..quote], place)?;
-                }
-                Some(quote) => {
-                    self.keep_key(&segment[at..quote]);
-                    if self.key_length != KEY_TOO_LONG {
-                        self.member = Member::read(&self.key[..usize::from(self.key_length)], place)?;
-                    }
-                }
-                None => self.keep_key(&segment[at..]),
-            }
+            self.read_member(&segment[at..end.unwrap_or(segment.len())], end.is_some(), place)?;
         }
         let Some(quote) = end else { return Ok(segment.len()) };
+        match &segment[quote + 1..] {
+            // What nearly always follows, without a turn of the loop.
+            [b':', b'"', ..] if self.member == Member::Other => Ok(self.skip_text(segment, quote + 3)),
+            [b':', b' ', b'"', ..] if self.member == Member::Other => Ok(self.skip_text(segment, quote + 4)),
+            [b':', ..] => {
+                self.state = State::Value;
+                Ok(quote + 2)
+            }
+            _ => {
+                self.state = State::Colon;
+                Ok(quote + 1)
+            }
+        }
+    }
+
+    /// Takes a part of a key that may be one of ours, the last part if `ended`.
+    fn read_member(&mut self, part: &[u8], ended: bool, place: Place) -> Result<(), PeekError> {
+        if ended && self.key_length == 0 {
+            self.member = Member::read(part, place)?;
+        } else {
+            self.keep_key(part);
+            if ended && self.key_length != KEY_TOO_LONG {
+                self.member = Member::read(&self.key[..usize::from(self.key_length)], place)?;
+            }
+        }
         if self.member != Member::Other {
             if self.seen & self.member.bit() != 0 {
                 return Err(PeekError::DuplicateKey);
             }
             self.seen |= self.member.bit();
         }
-        self.state = State::Colon;
-        Ok(quote + 1)
+        Ok(())
     }
 
     fn keep_key(&mut self, part: &[u8]) {
@@ -87,30 +116,29 @@ impl JsonPeek {
         }
         self.model_length = length as u16;
         self.model_span = Some(self.value_start..self.at + quote as u64 + 1);
-        self.end_value();
-        Ok(quote + 1)
+        Ok(self.end_value(segment, quote + 1))
     }
 
     pub(super) fn read_number(&mut self, segment: &[u8], at: usize) -> Result<usize, PeekError> {
-        let mut number = self.number;
-        let length = segment[at..].iter().take_while(|&&byte| number.step(byte)).count();
-        self.number = number;
-        if at + length < segment.len() {
-            if !number.is_whole() {
-                return Err(PeekError::Malformed);
+        let end = at + self.number.read(&segment[at..]);
+        let wanted = match self.member {
+            Member::MaxTokens => Some(&mut self.max_tokens),
+            Member::MaxCompletionTokens => Some(&mut self.max_completion_tokens),
+            Member::Other | Member::Model | Member::Stream | Member::StreamOptions | Member::IncludeUsage => {
+                None
             }
-            match self.member {
-                Member::MaxTokens => self.max_tokens = number.plain(),
-                Member::MaxCompletionTokens => self.max_completion_tokens = number.plain(),
-                Member::Other
-                | Member::Model
-                | Member::Stream
-                | Member::StreamOptions
-                | Member::IncludeUsage => {}
-            }
-            self.end_value();
+        };
+        if let Some(wanted) = wanted {
+            self.plain.push(&segment[at..end]);
+            *wanted = self.plain.0;
         }
-        Ok(at + length)
+        if end == segment.len() {
+            return Ok(end);
+        }
+        if !self.number.is_whole() {
+            return Err(PeekError::Malformed);
+        }
+        Ok(self.end_value(segment, end))
     }
 
     /// * `rest`: the literal without its first letter, which was just read.
@@ -129,7 +157,7 @@ impl JsonPeek {
         self.literal = &self.literal[length..];
         if self.literal.is_empty() {
             self.take_literal(self.value_start..self.at + (at + length) as u64);
-            self.end_value();
+            return Ok(self.end_value(segment, at + length));
         }
         Ok(at + length)
     }

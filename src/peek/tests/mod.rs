@@ -1,3 +1,5 @@
+pub(crate) mod generate;
 mod json;
 mod multipart;
+mod oracle;
 mod splice;

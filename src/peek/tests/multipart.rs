@@ -1,3 +1,6 @@
+use proptest::prelude::*;
+
+use super::generate::{pieces, without_files};
 use crate::peek::{MultipartPeek, NAME_BYTES_MAX, PeekError, splice_form};
 
 const TYPE: &[u8] = b"multipart/form-data; boundary=--X";
@@ -214,4 +217,50 @@ fn the_model_of_a_form_is_renamed_and_nothing_else_moves() {
         splice_form(&body, &peek, untouched, &mut out);
         assert_eq!(out, body);
     }
+}
+
+proptest! {
+    #![proptest_config(without_files())]
+
+    #[test]
+    fn a_random_form_gives_up_its_model(
+        values in prop::collection::vec(almost_delimiters(), 0..4),
+        model in prop::option::of("[a-z0-9/:. -]{0,20}"),
+        at: prop::sample::Index,
+        cuts: u64,
+    ) {
+        let heads = [FILE.0, "X-Y: z\r\nContent-Disposition: form-data; name=\"prompt\""];
+        let mut parts: Vec<(&str, &str)> = values.iter().zip(heads.iter().cycle())
+            .map(|(value, head)| (*head, value.as_str()))
+            .collect();
+        if let Some(model) = &model {
+            parts.insert(at.index(parts.len() + 1), (MODEL.0, model));
+        }
+        let form = form(&parts);
+        let (verdict, said, span) = said(&pieces(&form, cuts));
+        prop_assert_eq!((verdict, said.as_deref()), (Ok(()), model.as_deref().map(str::as_bytes)));
+        let there = span.map(|span| &form[span.start as usize..span.end as usize]);
+        prop_assert_eq!(there, said.as_deref());
+    }
+
+    #[test]
+    fn random_bytes_are_judged_the_same_however_they_are_cut(
+        words in prop::collection::vec(prop::sample::select(&[
+            "--", "-", "--X", "----X", "\r\n", "\r", "\n", "\r\n\r\n", "\r\n----X", "a", ":", ";", "\"", "model",
+            "Content-Disposition: form-data; name=model\r\n\r\n", "name=\"model\"", "filename=x", "\u{e9}",
+            "----X\r\nContent-Disposition: form-data; name=f\r\n\r\n", "----X--",
+        ][..]), 0..16),
+        cuts: u64,
+    ) {
+        let form = words.concat();
+        prop_assert_eq!(said(&pieces(form.as_bytes(), cuts)), said(&[form.as_bytes()]), "{:?}", form);
+    }
+}
+
+/// Values of parts with nearly the delimiter in them.
+fn almost_delimiters() -> impl Strategy<Value = String> {
+    let words = ["\r\n", "\r", "\n", "-", "--", "---", "X", "\r\n---", "a", "\"model\"", "\r\n\r\n"];
+    prop::collection::vec(prop::sample::select(words.to_vec()), 0..12)
+        .prop_map(|words| words.concat())
+        .prop_filter("the delimiter itself", |value| !value.contains("----X"))
 }
