@@ -38,20 +38,22 @@ pub struct Edits<'a>([Option<Edit<'a>>; 2]);
 impl<'a> Edits<'a> {
     /// What must change so that the body names `upstream_model` and asks for the usage event.
     ///
-    /// * `peek`: has read the whole body ([`JsonPeek::finish`] said `Ok`); without that, no edits.
+    /// * `peek`: has read the body, or a front of it: the model can be renamed as soon as it is known.
+    ///   No edits once it has found a fault.
     /// * `upstream_model`: `None` leaves the name alone; so does the name that stands there already.
-    /// * `inject_usage`: sets `stream_options.include_usage` to true. Only for bodies with
-    ///   `"stream":true`: OpenAI refuses the option elsewhere.
+    /// * `inject_usage`: sets `stream_options.include_usage` to true, if the whole body was read: only
+    ///   its end shows that the option is not there. Only for bodies with `"stream":true`: OpenAI
+    ///   refuses the option elsewhere.
     #[must_use]
     pub fn of(peek: &JsonPeek, upstream_model: Option<&'a str>, inject_usage: bool) -> Self {
-        if !peek.complete() {
+        if peek.fault().is_some() {
             return Self([None, None]);
         }
         let model = upstream_model
             .filter(|name| peek.model() != Some(name.as_bytes()))
             .zip(peek.model_span())
             .map(|(name, span)| Edit { span, with: With::Quoted(name) });
-        let usage = if inject_usage { include_usage(peek) } else { None };
+        let usage = if inject_usage && peek.complete() { include_usage(peek) } else { None };
         match (&model, &usage) {
             (Some(first), Some(second)) if second.span.start < first.span.start => Self([usage, model]),
             _ => Self([model, usage]),
@@ -95,7 +97,7 @@ fn include_usage(peek: &JsonPeek) -> Option<Edit<'static>> {
 
 /// Appends `body` to `out`, changed as [`Edits::of`] says; every other byte is copied as it stands.
 ///
-/// * `body`: the whole body that `peek` has read.
+/// * `body`: what `peek` has read: the whole body, or a front of it that the model stands in.
 ///
 /// # Panics
 /// If `body` is shorter than what `peek` has read.

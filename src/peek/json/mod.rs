@@ -162,6 +162,12 @@ impl JsonPeek {
         self.state == State::Done && self.fault.is_none()
     }
 
+    /// What [`JsonPeek::feed`] or [`JsonPeek::finish`] found wrong.
+    #[must_use]
+    pub fn fault(&self) -> Option<PeekError> {
+        self.fault
+    }
+
     /// The model's name, unescaped UTF-8, at most [`NAME_BYTES_MAX`] bytes.
     #[must_use]
     pub fn model(&self) -> Option<&[u8]> {

@@ -55,3 +55,16 @@ fn a_body_that_says_it_already_needs_no_edit() {
     assert!(!Edits::of(&peek, Some("b"), true).is_empty());
     assert!(Edits::of(&JsonPeek::new(), Some("b"), true).is_empty(), "an unread body");
 }
+
+#[test]
+fn the_model_can_be_renamed_before_the_body_is_whole_and_the_options_cannot() {
+    let front = br#"{"model":"a","messages":["#;
+    let mut peek = JsonPeek::new();
+    peek.feed(front).unwrap();
+    let mut out = Vec::new();
+    splice(front, &peek, Some("bc"), true, &mut out);
+    assert_eq!(out, br#"{"model":"bc","messages":["#);
+
+    assert!(peek.feed(b"}").is_err());
+    assert!(Edits::of(&peek, Some("bc"), true).is_empty(), "a refused body goes nowhere");
+}
