@@ -70,7 +70,7 @@ pub(crate) async fn attempt(
     body: &Outgoing,
     deadline: Moment,
 ) -> Result<Answered, AttemptFault> {
-    let mut upload = Some(Upload::new(head, body));
+    let mut upload = Some(Upload::new(ex, head, body));
     let mut received = None;
     let mut interim = 0;
     ex.scratch.response.reset();

@@ -26,7 +26,7 @@ use super::downstream::after;
 use super::exchange::Exchange;
 use super::frames::{Down, Frames, Passed};
 use super::route::Routed;
-use super::upload::{Upload, UploadFault};
+use super::upload::{JOINED_BYTES_MAX, Upload, UploadFault};
 use crate::buf::Lease;
 use crate::clock::Moment;
 use crate::http1::{Field, Framing, HeadWriter, Known, ResponseBody};
@@ -247,6 +247,10 @@ impl Relay<'_, '_> {
             return self.tell(out, &[]).await;
         }
         match self.frames.take(&bytes, out) {
+            Ok(Passed::Same(count)) if count <= JOINED_BYTES_MAX.min(out.room()) => {
+                out.extend_from_slice(&bytes[..count]);
+                self.tell(out, &[]).await
+            }
             Ok(Passed::Same(count)) => self.tell(out, &bytes[..count]).await,
             Ok(Passed::Framed) => self.tell(out, &[]).await,
             Err(_) => Err(Ending::UpstreamCut),

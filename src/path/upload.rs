@@ -57,6 +57,9 @@ impl OutgoingBytes {
     }
 }
 
+/// Bodies up to this size are copied behind the head and sent in one piece.
+pub(super) const JOINED_BYTES_MAX: usize = 4096;
+
 /// Why an upload stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum UploadFault {
@@ -82,10 +85,18 @@ pub(crate) struct Upload {
 
 impl Upload {
     /// Nothing sent yet. The held part is shared, so that another attempt can send it again.
-    pub(crate) fn new(head: Lease, body: &Outgoing) -> Self {
+    pub(crate) fn new(ex: &Exchange<'_>, head: Lease, body: &Outgoing) -> Self {
+        let mut head = head;
+        let mut held = body.held.clone();
+        // A small body joins the head: copying it is cheaper than a send of two parts.
+        let bytes = held.bytes(ex);
+        if bytes.len() <= JOINED_BYTES_MAX.min(head.room()) {
+            head.extend_from_slice(bytes);
+            held = OutgoingBytes::Nothing;
+        }
         Self {
             head,
-            held: body.held.clone(),
+            held,
             sent: 0,
             rest: body.rest,
             chunked: body.chunked,

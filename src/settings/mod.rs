@@ -261,7 +261,7 @@ impl Default for AccessLog {
 
 impl Default for Upstream {
     fn default() -> Self {
-        Self { idle_per_endpoint: 32, idle_timeout: Duration::from_secs(30), attempts_max: 2 }
+        Self { idle_per_endpoint: 1024, idle_timeout: Duration::from_secs(30), attempts_max: 2 }
     }
 }
 
