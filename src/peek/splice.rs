@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use memchr::memmem;
+
 use super::text::write_quoted;
 use super::{JsonPeek, MultipartPeek};
 
@@ -126,8 +128,8 @@ pub fn splice(
 /// Appends the form `body` to `out` with `upstream_model` as the value of its field `model`.
 ///
 /// * `body`: the whole body that `peek` has read.
-/// * `upstream_model`: a name with control characters could end the field, so it is not written: the
-///   caller's stays.
+/// * `upstream_model`: a name with control characters, or with the form's own delimiter in it, would end
+///   the field, so it is not written: the caller's stays.
 ///
 /// # Panics
 /// If `body` is shorter than what `peek` has read.
@@ -135,7 +137,10 @@ pub fn splice(
 /// # Cost
 /// One copy of the body; `out` grows at most once.
 pub fn splice_form(body: &[u8], peek: &MultipartPeek, upstream_model: Option<&str>, out: &mut Vec<u8>) {
-    let writable = upstream_model.filter(|name| !name.chars().any(char::is_control));
+    let ends_the_field = |name: &str| {
+        name.chars().any(char::is_control) || memmem::find(name.as_bytes(), peek.delimiter()).is_some()
+    };
+    let writable = upstream_model.filter(|name| !ends_the_field(name));
     let (Some(name), Some(span)) = (writable, peek.model_span()) else {
         out.extend_from_slice(body);
         return;

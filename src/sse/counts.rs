@@ -201,9 +201,12 @@ impl Walk {
 
     /// Notes whether keys at this depth may be ones we look for.
     fn watch(&mut self) {
-        self.watched = self.depth <= 1
-            || self.depth == 2 && self.in_response
-            || self.depth == u32::from(self.counts_depth);
+        self.watched = self.depth == 1 || self.depth == 2 && self.in_response || self.holds_counts();
+    }
+
+    /// Whether the members at this depth are counts.
+    fn holds_counts(&self) -> bool {
+        self.counts_depth != 0 && self.depth == u32::from(self.counts_depth)
     }
 
     fn open(&mut self, object: bool) {
@@ -223,7 +226,7 @@ impl Walk {
     }
 
     fn close(&mut self, found: &mut Counts) {
-        if self.depth == u32::from(self.counts_depth) {
+        if self.holds_counts() {
             match self.keys {
                 Keys::OpenAi | Keys::OpenAiEvent => self.counts_depth = 0,
                 Keys::Ollama => {}
@@ -274,7 +277,7 @@ impl Walk {
     }
 
     fn key_of(&self, said: &[u8]) -> Key {
-        let counts = self.depth == u32::from(self.counts_depth);
+        let counts = self.holds_counts();
         match (self.keys, said) {
             (Keys::OpenAi | Keys::OpenAiEvent, b"prompt_tokens" | b"input_tokens") if counts => Key::Prompt,
             (Keys::OpenAi | Keys::OpenAiEvent, b"completion_tokens" | b"output_tokens") if counts => {

@@ -153,6 +153,11 @@ impl MultipartPeek {
         self.model_span.clone()
     }
 
+    /// `--` and the boundary: what no part may have in it.
+    pub(super) fn delimiter(&self) -> &[u8] {
+        &self.delimiter[..usize::from(self.delimiter_length)]
+    }
+
     fn read(&mut self, segment: &[u8]) -> Result<(), PeekError> {
         let mut at = 0;
         while at < segment.len() {

@@ -212,7 +212,7 @@ fn the_model_of_a_form_is_renamed_and_nothing_else_moves() {
     let mut out = Vec::new();
     splice_form(&body, &peek, Some("large-v3"), &mut out);
     assert_eq!(out, form(&[FILE, (MODEL.0, "large-v3")]));
-    for untouched in [None, Some("a\r\nb")] {
+    for untouched in [None, Some("a\r\nb"), Some("a----X--")] {
         let mut out = Vec::new();
         splice_form(&body, &peek, untouched, &mut out);
         assert_eq!(out, body);

@@ -107,7 +107,16 @@ fn a_json_answer_says_its_usage() {
     assert_eq!(read(dialect, answer).0, counts(5, 7));
     let embeddings = r#"{"data":[{"embedding":[0.1,-2e-3]}],"usage":{"prompt_tokens":8,"total_tokens":8}}"#;
     assert_eq!(read(dialect, embeddings).0, Usage { prompt_tokens: Some(8), ..NONE });
-    for none in ["", "null", "[]", r#"{"usage":null}"#, r#"{"usage":[{"prompt_tokens":1}]}"#, "<html>"] {
+    for none in [
+        "",
+        "\"prompt_tokens\":1}",
+        "}\"prompt_tokens\":1}",
+        "null",
+        "[]",
+        r#"{"usage":null}"#,
+        r#"{"usage":[{"prompt_tokens":1}]}"#,
+        "<html>",
+    ] {
         assert_eq!(read(dialect, none), (NONE, 0, false), "{none}");
     }
 }
@@ -138,4 +147,11 @@ fn ollama_says_its_counts_in_the_line_that_is_done() {
 #[test]
 fn nothing_is_read_where_there_is_nothing_to_read() {
     assert_eq!(read(UsageDialect::None, CHAT[6]), (NONE, 0, false));
+}
+
+#[test]
+fn counts_outside_an_object_are_not_counts() {
+    let stream = "data: \"completion_tokens\": 2}}\n\ndata: }\"prompt_tokens\": 2}\n\n";
+    let estimate = Usage { prompt_tokens: None, completion_tokens: Some(2), estimated: true };
+    assert_eq!(read(UsageDialect::OpenAiSse, stream), (estimate, 2, false));
 }
