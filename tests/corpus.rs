@@ -7,6 +7,12 @@ use std::path::Path;
 
 #[path = "../fuzz/properties/pat.rs"]
 mod pat;
+#[path = "../fuzz/properties/peek_json.rs"]
+mod peek_json;
+#[path = "../fuzz/properties/peek_multipart.rs"]
+mod peek_multipart;
+#[path = "../fuzz/properties/sse.rs"]
+mod sse;
 #[path = "../fuzz/properties/tables.rs"]
 mod tables;
 
@@ -35,4 +41,15 @@ fn no_credential_of_the_corpus_crashes_the_parser_or_means_two_things() {
 #[test]
 fn no_snapshot_of_the_corpus_crashes_the_compiler_or_means_something_else_in_two_parts() {
     replay("tables", tables::check);
+}
+
+#[test]
+fn no_body_of_the_corpus_crashes_the_peek_or_means_two_things() {
+    replay("peek_json", peek_json::check);
+    replay("peek_multipart", peek_multipart::check);
+}
+
+#[test]
+fn no_response_of_the_corpus_crashes_the_reader_or_says_something_else_when_cut() {
+    replay("sse", sse::check);
 }
