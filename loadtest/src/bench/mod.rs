@@ -127,6 +127,8 @@ fn run_rows(options: &Options, peers: &[Peer], pinned: bool, directory: &Path) -
                 if memory {
                     *running = None;
                 }
+                measure::wait_until_quiet(&mock)
+                    .with_context(|| format!("after {row:?} on {}", peer.name))?;
             }
         }
     }

@@ -183,10 +183,9 @@ fn nginx(address: SocketAddr, upstream: SocketAddr, directory: &Path) -> String 
         "daemon off;
 user root;
 worker_processes 1;
-worker_rlimit_nofile 65536;
 pid {directory}/pid;
 error_log {directory}/error.log crit;
-events {{ worker_connections 32768; }}
+events {{ worker_connections 16384; }}
 http {{
     access_log off;
     client_body_temp_path {directory}/body;
@@ -224,7 +223,7 @@ fn haproxy(address: SocketAddr, upstream: SocketAddr) -> String {
     format!(
         "global
     nbthread 1
-    maxconn 32768
+    maxconn 8000
 defaults
     mode http
     timeout connect 5s
@@ -233,13 +232,14 @@ defaults
     timeout http-keep-alive 3600s
     option http-keep-alive
     option http-no-delay
+    option abortonclose
     http-reuse always
     retries 0
 frontend callers
     bind {address} backlog 4096
     default_backend model_server
 backend model_server
-    server one {upstream} maxconn 32768 pool-max-conn -1
+    server one {upstream} maxconn 8000 pool-max-conn -1
 "
     )
 }
