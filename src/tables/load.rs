@@ -69,7 +69,7 @@ impl Tables {
                 }
             });
             for (line, read) in arrived.into_iter().flatten() {
-                any = true;
+                any |= !matches!(read, Ok(Record::Snapshot(_)));
                 match read {
                     Ok(record) => draft.put(line, record),
                     Err(error) => draft.fault(line, Fault::Record(error)),

@@ -123,6 +123,9 @@ struct Alias {
 
 impl Alias {
     fn new(text: &[u8]) -> Option<Self> {
+        if text.contains(&0) {
+            return None;
+        }
         let mut bytes = [0; ALIAS_LEN_MAX];
         bytes.get_mut(..text.len())?.copy_from_slice(text);
         Some(Self { bytes })

@@ -15,7 +15,7 @@ use ahash::RandomState;
 /// Shards in a group, and groups in a map. Two levels, so that a change copies 2 × 32 references and not 1,024.
 const FAN_OUT: usize = 32;
 /// Shards in a map.
-pub(super) const SHARDS: usize = FAN_OUT * FAN_OUT;
+const SHARDS: usize = FAN_OUT * FAN_OUT;
 /// Rows in a shard, at most: a row's place in it is a `u16`.
 const ROWS_MAX: usize = u16::MAX as usize;
 
@@ -50,7 +50,14 @@ impl<F> Row<F> {
         Self { id, fixed, words_at: 0, words_len: 0, flags }
     }
 
-    fn words(&self) -> Range<usize> {
+    /// The row with these words of an array that it will be kept with. `None`: more than a row can have.
+    pub(super) fn with_words(self, words: Range<usize>) -> Option<Self> {
+        let words_at = u32::try_from(words.start).ok()?;
+        Some(Self { words_at, words_len: u16::try_from(words.len()).ok()?, ..self })
+    }
+
+    /// Where its words are in the array that it is kept with.
+    pub(super) fn words(&self) -> Range<usize> {
         self.words_at as usize..self.words_at as usize + usize::from(self.words_len)
     }
 }
@@ -105,10 +112,9 @@ impl<F: Copy> ShardBuilder<F> {
     }
 
     pub(super) fn push(&mut self, row: &Row<F>, words: &[Word]) -> Result<(), Overflow> {
-        let words_at = u32::try_from(self.words.len()).map_err(|_| Overflow)?;
-        let words_len = u16::try_from(words.len()).map_err(|_| Overflow)?;
+        let at = self.words.len();
         self.words.extend_from_slice(words);
-        self.rows.push(Row { words_at, words_len, ..*row });
+        self.rows.push(row.with_words(at..self.words.len()).ok_or(Overflow)?);
         Ok(())
     }
 

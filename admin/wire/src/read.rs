@@ -47,7 +47,7 @@ impl<R: BufRead> Records<R> {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(error),
             };
-            let (part, used, ended) = match available.iter().position(|&byte| byte == b'\n') {
+            let (part, used, ended) = match memchr::memchr(b'\n', available) {
                 Some(at) => (&available[..at], at + 1, true),
                 None => (available, available.len(), available.is_empty()),
             };

@@ -18,10 +18,9 @@ use ahash::RandomState;
 use cube_wire::{DomainId, Key, Record, UserId};
 
 use super::problem::{Fault, Problem, Problems};
-use super::shards::SHARDS;
 use super::topology::{DomainEntry, DomainSlot, SlotState};
 use super::{Counts, Resolve, Tables};
-use pats::ShardDraft;
+use pats::PatDrafts;
 use people::UserDraft;
 use topology::{ClusterDraft, DomainDraft};
 
@@ -43,8 +42,8 @@ pub(super) struct Draft<'r> {
     models: HashMap<(u32, u32), usize, RandomState>,
     /// Users that this draft touches, or whose PATs it does.
     users: HashMap<UserId, UserDraft, RandomState>,
-    /// PATs that this draft touches, by shard.
-    pats: Vec<ShardDraft>,
+    /// PATs that this draft touches.
+    pats: PatDrafts,
 }
 
 impl<'r> Draft<'r> {
@@ -65,7 +64,7 @@ impl<'r> Draft<'r> {
             clusters: BTreeMap::new(),
             models: HashMap::default(),
             users: HashMap::default(),
-            pats: std::iter::repeat_with(ShardDraft::default).take(SHARDS).collect(),
+            pats: PatDrafts::default(),
         }
     }
 

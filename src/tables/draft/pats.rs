@@ -1,7 +1,5 @@
 //! Staging PATs.
 
-use std::ops::Range;
-
 use cube_wire::record::{ANY_ENTITY, EntityType, MODEL_NAME_LEN_MAX, PatRecord, ScopeRecord};
 use cube_wire::{DomainId, Key, PatId, UserId};
 
@@ -11,19 +9,45 @@ use crate::tables::problem::Fault;
 use crate::tables::shards::{ANY_MODEL, Row, ShardBuilder, WHOLE_DOMAIN, Word};
 use crate::tables::{NEVER, PatFields, pat_flag};
 
-/// What a draft does to the PATs of one shard, in the order in which it was said.
+/// What a draft does to PATs, in the order in which it was said.
+///
+/// In blocks, because an array of a million that grows is copied, and its memory cleared, twice over.
 #[derive(Debug, Default)]
-pub(super) struct ShardDraft {
+pub(super) struct PatDrafts {
+    blocks: Vec<Block>,
+}
+
+/// PATs in a block; a power of two.
+const BLOCK_LEN: usize = 1 << 13;
+
+#[derive(Debug, Default)]
+struct Block {
     staged: Vec<StagedPat>,
+    /// The words of the rows above.
     words: Vec<Word>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct StagedPat {
     row: Row<PatFields>,
-    words: Range<usize>,
-    line: usize,
+    /// Of a snapshot of fewer than 2^32 lines; the last number stands for all beyond.
+    line: u32,
     removed: bool,
+}
+
+const _: () = assert!(size_of::<StagedPat>() == 88, "a million of them wait for the end of a snapshot");
+
+impl PatDrafts {
+    /// The block that takes the next PAT.
+    fn open_block(&mut self) -> &mut Block {
+        if self.blocks.last().is_none_or(|block| block.staged.len() == BLOCK_LEN) {
+            // The first one is often the only one, and short.
+            let capacity = if self.blocks.is_empty() { 0 } else { BLOCK_LEN };
+            let (staged, words) = (Vec::with_capacity(capacity), Vec::with_capacity(capacity));
+            self.blocks.push(Block { staged, words });
+        }
+        self.blocks.last_mut().expect("one was pushed")
+    }
 }
 
 /// How a scope acts.
@@ -35,6 +59,10 @@ enum Acts {
 
 fn seconds(time: u64) -> u32 {
     u32::try_from(time).unwrap_or(NEVER)
+}
+
+fn short(line: usize) -> u32 {
+    u32::try_from(line).unwrap_or(u32::MAX)
 }
 
 impl Draft<'_> {
@@ -52,9 +80,8 @@ impl Draft<'_> {
             expires_at: record.expires_at.map_or(NEVER, seconds),
             not_before: record.not_before.map_or(0, seconds),
         };
-        let shard = self.tables.pats.shard_number(record.id.as_bytes());
-        // The words are put at the end of the shard's, and taken together where scopes differ in operation only.
-        let mut words = std::mem::take(&mut self.pats[shard].words);
+        // The words are put at the end of the block's, and taken together where scopes differ in operation only.
+        let mut words = std::mem::take(&mut self.pats.open_block().words);
         let start = words.len();
         for scope in &record.scopes {
             match self.compile_scope(scope) {
@@ -75,21 +102,19 @@ impl Draft<'_> {
             }
         }
         words.truncate(end);
-        if end - start > usize::from(u16::MAX) {
-            self.fault(line, Fault::TooManyScopes(record.id));
-            words.truncate(start);
+        let row = Row::new(*record.id.as_bytes(), flags, fixed).with_words(start..end);
+        let block = self.pats.open_block();
+        block.words = words;
+        match row {
+            Some(row) => block.staged.push(StagedPat { row, line: short(line), removed: false }),
+            None => self.fault(line, Fault::TooManyScopes(record.id)),
         }
-        let row = Row::new(*record.id.as_bytes(), flags, fixed);
-        let staged = StagedPat { row, words: start..words.len(), line, removed: false };
-        self.pats[shard].words = words;
-        self.pats[shard].staged.push(staged);
     }
 
     pub(super) fn remove_pat(&mut self, line: usize, id: PatId) {
-        let shard = self.tables.pats.shard_number(id.as_bytes());
         let nothing = PatFields { user: [0; 16], digest: [0; 32], expires_at: 0, not_before: 0 };
         let row = Row::new(*id.as_bytes(), 0, nothing);
-        self.pats[shard].staged.push(StagedPat { row, words: 0..0, line, removed: true });
+        self.pats.open_block().staged.push(StagedPat { row, line: short(line), removed: true });
     }
 
     fn compile_scope(&mut self, scope: &ScopeRecord) -> Result<Acts, Fault> {
@@ -122,42 +147,61 @@ impl Draft<'_> {
 
     /// Rebuilds the shards of all touched PATs and counts what they name.
     pub(super) fn finish_pats(&mut self) {
-        for (number, draft) in std::mem::take(&mut self.pats).into_iter().enumerate() {
-            if !draft.staged.is_empty() {
-                self.finish_shard(number, draft);
+        let blocks = std::mem::take(&mut self.pats).blocks;
+        // The shard in the high half, the place in the order of what was said in the low half.
+        let mut order = Vec::with_capacity(blocks.iter().map(|block| block.staged.len()).sum());
+        for (number, block) in blocks.iter().enumerate() {
+            for (at, staged) in block.staged.iter().enumerate() {
+                let shard = self.tables.pats.shard_number(&staged.row.id) as u64;
+                order.push(shard << 32 | (number * BLOCK_LEN + at) as u64);
             }
+        }
+        order.sort_unstable();
+        let mut of_shard: Vec<(&StagedPat, &[Word])> = Vec::new();
+        for run in order.chunk_by(|one, other| one >> 32 == other >> 32) {
+            of_shard.clear();
+            of_shard.extend(run.iter().map(|&key| {
+                let place = key as u32 as usize;
+                let block = &blocks[place / BLOCK_LEN];
+                let staged = &block.staged[place % BLOCK_LEN];
+                (staged, &block.words[staged.row.words()])
+            }));
+            // Stable, so that of several changes to one PAT the last one said is the last of its run.
+            of_shard.sort_by_key(|(staged, _)| staged.row.id);
+            self.finish_shard((run[0] >> 32) as usize, &of_shard);
         }
     }
 
-    fn finish_shard(&mut self, number: usize, mut draft: ShardDraft) {
-        // Stable, so that of several changes to one PAT the last one said is the last of its run.
-        draft.staged.sort_by_key(|staged| staged.row.id);
+    /// * `staged`: what is said about the PATs of this shard, in the order of their identifiers.
+    fn finish_shard(&mut self, number: usize, staged: &[(&StagedPat, &[Word])]) {
         let before = self.tables.pats.clone();
-        let mut builder = ShardBuilder::with_capacity(draft.staged.len(), draft.words.len());
+        let words = staged.iter().map(|(_, words)| words.len()).sum();
+        let mut builder = ShardBuilder::with_capacity(staged.len(), words);
         let mut full = false;
         for (row, words) in before.shard(number).iter() {
-            if draft.staged.binary_search_by_key(&row.id, |staged| staged.row.id).is_ok() {
+            if staged.binary_search_by_key(&row.id, |(staged, _)| staged.row.id).is_ok() {
                 self.count_pat(row, words, -1);
             } else {
                 full |= builder.push(row, words).is_err();
             }
         }
         drop(before);
-        for run in draft.staged.chunk_by(|one, other| one.row.id == other.row.id) {
-            for again in run[1..].iter().filter(|_| self.whole) {
+        for run in staged.chunk_by(|one, other| one.0.row.id == other.0.row.id) {
+            for (again, _) in run[1..].iter().filter(|_| self.whole) {
                 let key = Key::Pat(PatId::from_bytes(again.row.id));
-                self.problems.add(again.line, Fault::Duplicate { key, first: run[0].line });
+                let first = run[0].0.line as usize;
+                self.problems.add(again.line as usize, Fault::Duplicate { key, first });
             }
-            let last = run.last().expect("runs are not empty");
+            let (last, words) = run.last().expect("runs are not empty");
+            let line = last.line as usize;
             if last.removed {
                 continue;
             }
-            let words = &draft.words[last.words.clone()];
             if !self.count_pat(&last.row, words, 1) {
-                self.fault(last.line, Fault::NoUser(UserId::from_bytes(last.row.fixed.user)));
+                self.fault(line, Fault::NoUser(UserId::from_bytes(last.row.fixed.user)));
             }
             for domain in words.chunk_by(|one, other| one.domain == other.domain) {
-                self.check_domain(last.line, domain[0].domain);
+                self.check_domain(line, domain[0].domain);
             }
             full |= builder.push(&last.row, words).is_err();
         }

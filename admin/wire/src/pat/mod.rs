@@ -109,17 +109,15 @@ fn parse_current(credential: &[u8]) -> Result<PatIds, PatSyntax> {
     if !credential.starts_with(PREFIX) || credential[SEPARATOR_AT] != b'_' {
         return Err(PatSyntax::Frame);
     }
-    let ids = decode_ids(&credential[IDS_AT..SEPARATOR_AT], &BASE64_URL_VALUES)?;
-    all_in(&credential[SECRET_AT..CHECKSUM_AT], &BASE62_VALUES)?;
-    let mut checksum = 0_u64;
-    for &byte in &credential[CHECKSUM_AT..] {
-        let value = BASE62_VALUES[usize::from(byte)];
-        if value == NOT_IN_ALPHABET {
-            return Err(PatSyntax::Alphabet);
-        }
-        checksum = checksum * 62 + u64::from(value);
+    let ids = decode_ids(ids_of(credential), &BASE64_URL_VALUES)?;
+    // Secret and checksum, without a branch per byte.
+    let alphanumeric = |all: bool, byte: &u8| all & byte.is_ascii_alphanumeric();
+    if !credential[SECRET_AT..].iter().fold(true, alphanumeric) {
+        return Err(PatSyntax::Alphabet);
     }
-    if checksum != u64::from(crc32fast::hash(&credential[..CHECKSUM_AT])) {
+    let (covered, checksum) = credential.split_at(CHECKSUM_AT);
+    let digit = |number: u64, byte: &u8| number * 62 + u64::from(BASE62_VALUES[usize::from(*byte)]);
+    if checksum.iter().fold(0, digit) != u64::from(crc32fast::hash(covered)) {
         return Err(PatSyntax::Checksum);
     }
     Ok(ids)
@@ -130,34 +128,39 @@ fn parse_legacy(credential: &[u8]) -> Result<PatIds, PatSyntax> {
     if !credential.starts_with(PREFIX) || padding != b'=' || credential[LEGACY_SEPARATOR_AT] != b'_' {
         return Err(PatSyntax::Frame);
     }
-    let ids = decode_ids(&credential[IDS_AT..SEPARATOR_AT], &BASE64_STANDARD_VALUES)?;
-    all_in(&credential[LEGACY_SEPARATOR_AT + 1..], &LEGACY_SECRET_VALUES)?;
+    let ids = decode_ids(ids_of(credential), &BASE64_STANDARD_VALUES)?;
+    let value = |seen: u8, byte: &u8| seen | LEGACY_SECRET_VALUES[usize::from(*byte)];
+    if credential[LEGACY_SEPARATOR_AT + 1..].iter().fold(0, value) >= NOT_IN_ALPHABET {
+        return Err(PatSyntax::Alphabet);
+    }
     Ok(ids)
 }
 
-fn all_in(bytes: &[u8], values: &[u8; 256]) -> Result<(), PatSyntax> {
-    let seen = bytes.iter().fold(0, |seen, &byte| seen | values[usize::from(byte)]);
-    if seen & NOT_IN_ALPHABET == 0 { Ok(()) } else { Err(PatSyntax::Alphabet) }
+fn ids_of(credential: &[u8]) -> &[u8; IDS_LEN] {
+    credential[IDS_AT..].first_chunk().expect("both forms are longer")
 }
 
 /// Decodes 43 base64 characters to the two identifiers. Only one spelling is accepted: the two bits that are left
 /// over at the end must be zero.
-fn decode_ids(text: &[u8], values: &[u8; 256]) -> Result<PatIds, PatSyntax> {
-    all_in(text, values)?;
-    let mut bytes = [0_u8; 33];
-    // 43 characters are ten groups of four, and three: the missing one counts as zero and so does its byte.
-    for (four, three) in text.chunks(4).zip(bytes.chunks_exact_mut(3)) {
-        let value = |at: usize| four.get(at).map_or(0, |&byte| u32::from(values[usize::from(byte)]));
-        let bits = value(0) << 18 | value(1) << 12 | value(2) << 6 | value(3);
-        three.copy_from_slice(&bits.to_be_bytes()[1..]);
+fn decode_ids(text: &[u8; IDS_LEN], values: &[u8; 256]) -> Result<PatIds, PatSyntax> {
+    let mut bytes = [0_u8; 32];
+    let mut seen = 0;
+    let (fours, last) = text.as_chunks::<4>();
+    let (threes, _) = bytes.as_chunks_mut::<3>();
+    for (four, three) in fours.iter().zip(threes) {
+        let value = four.map(|byte| values[usize::from(byte)]);
+        seen |= value[0] | value[1] | value[2] | value[3];
+        *three = [value[0] << 2 | value[1] >> 4, value[1] << 4 | value[2] >> 2, value[2] << 6 | value[3]];
     }
-    if bytes[32] != 0 {
+    let value = [last[0], last[1], last[2]].map(|byte| values[usize::from(byte)]);
+    seen |= value[0] | value[1] | value[2];
+    bytes[30..].copy_from_slice(&[value[0] << 2 | value[1] >> 4, value[1] << 4 | value[2] >> 2]);
+    if seen >= NOT_IN_ALPHABET || value[2] & 3 != 0 {
         return Err(PatSyntax::Alphabet);
     }
-    let (mut user, mut pat) = ([0_u8; 16], [0_u8; 16]);
-    user.copy_from_slice(&bytes[..16]);
-    pat.copy_from_slice(&bytes[16..32]);
-    Ok(PatIds { user: UserId::from_bytes(user), pat: PatId::from_bytes(pat) })
+    let (user, pat) = bytes.split_at(16);
+    let id = |half: &[u8]| *half.first_chunk().expect("16 of 32 bytes");
+    Ok(PatIds { user: UserId::from_bytes(id(user)), pat: PatId::from_bytes(id(pat)) })
 }
 
 /// A PAT in plain text: what its owner is shown once.
@@ -256,21 +259,25 @@ impl PatDigest {
             return None;
         }
         let mut bytes = [0_u8; 32];
+        let mut seen = 0;
         for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-            *byte = hex_value(pair[0])? << 4 | hex_value(pair[1])?;
+            let (high, low) = (HEX_VALUES[usize::from(pair[0])], HEX_VALUES[usize::from(pair[1])]);
+            seen |= high | low;
+            *byte = high << 4 | low;
         }
-        Some(Self(bytes))
+        (seen < NOT_IN_ALPHABET).then_some(Self(bytes))
     }
 }
 
-const fn hex_value(digit: u8) -> Option<u8> {
-    match digit {
-        b'0'..=b'9' => Some(digit - b'0'),
-        b'a'..=b'f' => Some(digit - b'a' + 10),
-        b'A'..=b'F' => Some(digit - b'A' + 10),
-        _ => None,
+const HEX_VALUES: [u8; 256] = {
+    let mut values = values_of(b"0123456789abcdef");
+    let mut digit = b'A';
+    while digit <= b'F' {
+        values[digit as usize] = digit - b'A' + 10;
+        digit += 1;
     }
-}
+    values
+};
 
 impl fmt::Display for PatDigest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
