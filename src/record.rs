@@ -228,6 +228,12 @@ impl RecordSender {
         Self { open: None }
     }
 
+    /// Whether anybody reads records.
+    #[must_use]
+    pub const fn is_open(&self) -> bool {
+        self.open.is_some()
+    }
+
     /// Takes a record over, if it is in the sample. Sends the batch when it is full.
     ///
     /// Cost: a copy of the record; one allocation per [`BATCH_RECORDS`]. Never blocks; what finds no room is counted in

@@ -31,6 +31,7 @@ struct Seen {
     open_connections: AtomicU64,
     drains: AtomicU64,
     stops: AtomicU64,
+    cuts: AtomicU64,
     stuck: AtomicBool,
 }
 
@@ -53,6 +54,7 @@ fn obey(core: usize, inbox: Inbox, seen: &Seen) {
                     }
                     CoreMessage::Drain => drop(seen.drains.fetch_add(1, Ordering::Relaxed)),
                     CoreMessage::StopAccepting => drop(seen.stops.fetch_add(1, Ordering::Relaxed)),
+                    CoreMessage::Cut => drop(seen.cuts.fetch_add(1, Ordering::Relaxed)),
                     CoreMessage::Connection(..) => panic!("the control thread has no connections to give"),
                 }
             }

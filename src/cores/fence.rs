@@ -5,7 +5,7 @@
 
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::task::{Context, Poll};
 
 /// The fenced task panicked; its state has been dropped.
@@ -17,8 +17,9 @@ pub struct Panicked;
 /// # Errors
 /// [`Panicked`]. What the task shared with the core must be sound after an unwind: the path keeps no borrow across an await
 /// and every guard (record, lease, in-flight count) restores its count when dropped.
-pub async fn fenced<T: Future>(task: T) -> Result<T::Output, Panicked> {
-    let mut task = pin!(task);
+///
+/// `task` is boxed, because a future that is passed by value is stored twice: as the argument and where it is pinned.
+pub async fn fenced<T: Future>(mut task: Pin<Box<T>>) -> Result<T::Output, Panicked> {
     std::future::poll_fn(|cx| poll_fenced(task.as_mut(), cx)).await
 }
 
@@ -35,11 +36,11 @@ mod tests {
     fn a_panic_inside_the_fence_becomes_a_value_and_the_state_is_dropped() {
         let dropped = std::rc::Rc::new(());
         let inside = std::rc::Rc::clone(&dropped);
-        let mut task = Box::pin(fenced(async move {
+        let mut task = Box::pin(fenced(Box::pin(async move {
             let _held = inside;
             std::future::ready(()).await;
             panic!("as a test");
-        }));
+        })));
         let mut cx = Context::from_waker(Waker::noop());
         assert_eq!(task.as_mut().poll(&mut cx), Poll::Ready(Err(Panicked)));
         drop(task);

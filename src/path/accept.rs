@@ -85,7 +85,7 @@ pub(crate) fn adopt(local: &Rc<Local>, fd: OwnedFd, peer: SocketAddr) {
     local.meter.connections.bump();
     monoio::spawn(async move {
         let open = Open::count(&local);
-        if fenced(serve_connection(&local, socket, peer)).await.is_err() {
+        if fenced(Box::pin(serve_connection(&local, socket, peer))).await.is_err() {
             local.meter.panics.bump();
         }
         drop(open);

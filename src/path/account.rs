@@ -208,7 +208,9 @@ impl Drop for Account<'_> {
         }
         self.record.duration = self.local.clock.read().since(self.started);
         self.local.meter.request_ended(&self.record);
-        let record = std::mem::take(&mut self.record);
-        self.local.records.borrow_mut().push(record, &self.local.meter);
+        let mut records = self.local.records.borrow_mut();
+        if records.is_open() {
+            records.push(std::mem::take(&mut self.record), &self.local.meter);
+        }
     }
 }

@@ -89,6 +89,14 @@ impl<'a> Exchange<'a> {
         split_proxy_path(path).unwrap_or(ProxyPath { domain: &[], rest: &[] })
     }
 
+    /// Shows the body that came along with the head to the JSON peek.
+    pub(crate) fn look_at_inline_json(&mut self) -> Result<(), Refusal> {
+        // Field by field: the scratch is written while the body is read.
+        let body = self.received.as_ref().map_or(&[][..], |received| &received[self.head_len..]);
+        let json = &mut self.scratch.json;
+        json.feed(body).and_then(|()| json.finish()).map_err(|_| Refusal::BodyInvalid)
+    }
+
     /// Value of a field of the caller's head.
     pub(crate) fn field(&self, known: Known) -> Option<&[u8]> {
         self.request().field(known).map(|field| field.value.of(self.head_bytes()))

@@ -97,6 +97,11 @@ impl Frames {
         self.strip.is_some() || !matches!(self.down, Down::Same)
     }
 
+    /// The caller can tell the end of the body only by the end of the connection.
+    pub(crate) fn is_unframed(&self) -> bool {
+        self.down == Down::Raw
+    }
+
     /// The whole body has been seen.
     pub(crate) const fn ended(&self) -> bool {
         self.ended

@@ -84,7 +84,7 @@ async fn serve_request(local: &Local, down: &mut Downstream) -> bool {
         Err((unparsed, account, down)) => return refuse_unparsed(unparsed, account, down).await,
     };
     let ending = match decide(&mut ex).await {
-        Ok(Decision::Relay(routed)) => relay(&mut ex, *routed).await,
+        Ok(Decision::Relay(routed)) => relay(&mut ex, routed).await,
         Ok(Decision::Answer(body)) => say(&mut ex, &body).await,
         Err(Stop::Refused(refusal)) => refuse(&mut ex, refusal).await,
         Err(Stop::Gone) => Ending::CallerGone,

@@ -170,13 +170,7 @@ impl Looker {
 
 fn look_at_inline<'a>(ex: &mut Exchange<'a>, looker: &mut Looker) -> Result<Held<'a>, Refusal> {
     match looker {
-        // No copy and no borrow trouble: the JSON peek is taken out of the scratch for the look.
-        Looker::Json => {
-            let mut json = std::mem::take(&mut ex.scratch.json);
-            let looked = json.feed(ex.inline_body()).and_then(|()| json.finish());
-            ex.scratch.json = json;
-            looked.map_err(|_| Refusal::BodyInvalid)?;
-        }
+        Looker::Json => ex.look_at_inline_json()?,
         Looker::Form(form) => {
             let looked = form.feed(ex.inline_body()).and_then(|()| form.finish());
             looked.map_err(|_| Refusal::BodyInvalid)?;

@@ -32,38 +32,16 @@ use crate::clock::Moment;
 use crate::http1::{Field, Framing, HeadWriter, Known, ResponseBody};
 use crate::operations::UsageKind;
 use crate::record::Ending;
+use crate::socket::Socket;
 use crate::sse::UsageDialect;
 use crate::upstream::Link;
 
 /// Relays the answer. Returns how it ended; the caller's connection may be used again if [`Exchange::keep_alive`] still says so.
-pub(crate) async fn relay(ex: &mut Exchange<'_>, routed: Routed) -> Ending {
-    let Routed { answered, idle_timeout, total_deadline, usage_injected } = routed;
-    let Answered { link, mut received, head_len, upload } = answered;
-    // An answer that overtakes its request: the caller's connection cannot be used again (RFC 9112 §9.6).
-    ex.keep_alive &= upload.is_none();
-    let reusable = ex.scratch.response.keep_alive && upload.is_none();
-    let (frames, framing) = begin(ex, &received[..head_len], usage_injected);
-    let mut out = ex.local.buffers.small();
-    write_head(ex, &received[..head_len], framing, &mut out);
-    ex.account.answering(ex.scratch.response.status, ex.local.clock.read(), frames.streams());
-    received.drain(..head_len);
-    ex.forget_request();
-    // A stream may run for as long as it moves.
-    let total_deadline = if frames.streams() { None } else { total_deadline };
-    let mut relay =
-        Relay { ex, link, frames, upload, total_deadline, idle_timeout, head_len: out.len(), filled: false };
+pub(crate) async fn relay(ex: &mut Exchange<'_>, routed: Box<Routed>) -> Ending {
+    // Begun outside of this future: what only the beginning needs is no part of a stream's memory.
+    let (mut relay, received, out) = Relay::begin(ex, *routed);
     let ending = relay.run(received, out).await;
-    let Relay { ex, link, frames, .. } = relay;
-    ex.account.usage(frames.usage());
-    if ending == Ending::Complete {
-        if reusable && frames.is_clean() {
-            link.keep(&ex.local.upstreams, ex.local.clock.now());
-        }
-    } else {
-        // Cut, so that it cannot look complete.
-        ex.keep_alive = false;
-        ex.down.socket.reset_on_close();
-    }
+    relay.end(ending);
     ending
 }
 
@@ -109,6 +87,8 @@ fn write_head(ex: &Exchange<'_>, head: &[u8], framing: Framing, out: &mut Lease)
         .field("x-request-id", ex.account.request_id().as_bytes());
     if !ex.keep_alive {
         writer = writer.field("connection", b"close");
+    } else if !ex.request().http11 {
+        writer = writer.field("connection", b"keep-alive");
     }
     // A length that belongs to no body (HEAD, 304) is information about the resource, and passes.
     if response.body == ResponseBody::None
@@ -127,11 +107,14 @@ fn passes_down(field: &Field) -> bool {
 
 struct Relay<'r, 'a> {
     ex: &'r mut Exchange<'a>,
-    link: Link,
+    /// `None` only once the answer has ended.
+    link: Option<Link>,
     frames: Frames,
     upload: Option<Upload>,
     total_deadline: Option<Moment>,
     idle_timeout: Duration,
+    /// The upstream says that its connection may be used again.
+    reusable: bool,
     /// Bytes of the head that the next send begins with; they are no body.
     head_len: usize,
     /// The last read filled its buffer: the next one takes a larger step.
@@ -147,7 +130,61 @@ enum Event {
     Expired,
 }
 
-impl Relay<'_, '_> {
+impl<'r, 'a> Relay<'r, 'a> {
+    /// Returns with it what came with the head, and the head for the caller, not sent yet.
+    fn begin(ex: &'r mut Exchange<'a>, routed: Routed) -> (Self, Lease, Lease) {
+        let Routed { answered, idle_timeout, total_deadline, usage_injected } = routed;
+        let Answered { link, mut received, head_len, upload } = answered;
+        // An answer that overtakes its request: the caller's connection cannot be used again (RFC 9112 §9.6).
+        ex.keep_alive &= upload.is_none();
+        let reusable = ex.scratch.response.keep_alive && upload.is_none();
+        let (frames, framing) = begin(ex, &received[..head_len], usage_injected);
+        let mut out = ex.local.buffers.small();
+        write_head(ex, &received[..head_len], framing, &mut out);
+        ex.account.answering(ex.scratch.response.status, ex.local.clock.read(), frames.streams());
+        received.drain(..head_len);
+        ex.forget_request();
+        // A stream may run for as long as it moves.
+        let total_deadline = if frames.streams() { None } else { total_deadline };
+        let head_len = out.len();
+        let relay = Self {
+            ex,
+            link: Some(link),
+            frames,
+            upload,
+            total_deadline,
+            idle_timeout,
+            head_len,
+            reusable,
+            filled: false,
+        };
+        (relay, received, out)
+    }
+
+    /// Keeps the upstream connection or closes it, and makes sure that a cut answer looks cut.
+    fn end(mut self, ending: Ending) {
+        self.ex.account.usage(self.frames.usage());
+        if ending == Ending::Complete {
+            if self.reusable
+                && self.frames.is_clean()
+                && let Some(link) = self.link.take()
+            {
+                link.keep(&self.ex.local.upstreams, self.ex.local.clock.now());
+            }
+            return;
+        }
+        // Framing shows a cut by itself, and a plain close still delivers what is under way; an unframed body needs a reset.
+        self.ex.keep_alive = false;
+        if self.frames.is_unframed() {
+            self.ex.down.gone = true;
+            self.ex.down.socket.reset_on_close();
+        }
+    }
+
+    fn upstream(&self) -> &Socket {
+        self.link.as_ref().expect("taken only by end").socket()
+    }
+
     /// `received`: what came with the head. `out`: the head, not sent yet.
     async fn run(&mut self, received: Lease, mut out: Lease) -> Ending {
         if let Err(ending) = self.pass(received, &mut out).await {
@@ -204,18 +241,16 @@ impl Relay<'_, '_> {
     }
 
     fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
-        if let Some(upload) = &mut self.upload
-            && let Poll::Ready(result) = upload.poll(cx, self.link.socket(), self.ex)
-        {
+        if let Poll::Ready(result) = self.poll_upload(cx) {
             return Poll::Ready(Event::Uploaded(result));
         }
         let mut lease: Option<Lease> = None;
-        while self.link.socket().poll_readable(cx).is_ready() {
+        while self.upstream().poll_readable(cx).is_ready() {
             let buffer = lease.get_or_insert_with(|| {
                 let pool = &self.ex.local.buffers;
                 if self.filled { pool.large() } else { pool.small() }
             });
-            match self.link.socket().try_recv(buffer) {
+            match self.upstream().try_recv(buffer) {
                 Ok(Some(0)) => return Poll::Ready(Event::UpstreamEnded),
                 Ok(Some(_)) => {
                     self.filled = buffer.room() == 0;
@@ -229,6 +264,12 @@ impl Relay<'_, '_> {
             return Poll::Ready(Event::CallerGone);
         }
         self.ex.down.watch.poll_expired(cx).map(|_| Event::Expired)
+    }
+
+    /// Moves what is left of the request upstream; pending also when there is nothing left.
+    fn poll_upload(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), UploadFault>> {
+        let (Some(upload), Some(link)) = (&mut self.upload, &self.link) else { return Poll::Pending };
+        upload.poll(cx, link.socket(), self.ex)
     }
 
     /// Passes bytes on as they came: the same buffer that was read is written.
@@ -295,15 +336,13 @@ impl Relay<'_, '_> {
         if self.ex.down.socket.poll_writable(cx).is_ready() {
             return Poll::Ready(Ok(()));
         }
-        if let Some(upload) = &mut self.upload {
-            match upload.poll(cx, self.link.socket(), self.ex) {
-                Poll::Pending => {}
-                Poll::Ready(Ok(())) => self.upload = None,
-                Poll::Ready(Err(UploadFault::Upstream)) => {
-                    self.upload = self.upload.take().and_then(Upload::abandon);
-                }
-                Poll::Ready(Err(UploadFault::Body(_))) => return Poll::Ready(Err(Ending::CallerGone)),
+        match self.poll_upload(cx) {
+            Poll::Pending => {}
+            Poll::Ready(Ok(())) => self.upload = None,
+            Poll::Ready(Err(UploadFault::Upstream)) => {
+                self.upload = self.upload.take().and_then(Upload::abandon);
             }
+            Poll::Ready(Err(UploadFault::Body(_))) => return Poll::Ready(Err(Ending::CallerGone)),
         }
         // A caller that takes nothing for too long is as good as gone.
         self.ex.down.watch.poll_expired(cx).map(|_| Err(Ending::CallerTimeout))

@@ -72,7 +72,7 @@ pub(super) async fn serve<A: Answers>(listener: monoio::net::TcpListener, answer
                 monoio::spawn(async move {
                     let _slot = slot;
                     // A panic has been reported by then; it ends this connection only.
-                    let _ = fenced(connection::serve(stream, &*answers)).await;
+                    let _ = fenced(Box::pin(connection::serve(stream, &*answers))).await;
                 });
             }
             Err(_) => monoio::time::sleep(ACCEPT_PAUSE).await,
