@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use cube_wire::record::shown;
 use cube_wire::{ClusterId, DomainId, Key, PatId, RecordError, UserId};
 
 /// How many problems are listed in full. A file that is wrong on every line needs no million sentences.
@@ -42,11 +43,17 @@ pub enum Fault {
         first: usize,
     },
     /// Two domains with one alias.
-    #[error("alias `{0}` belongs to domain {1}")]
-    DuplicateAlias(String, DomainId),
+    #[error("alias `{}` belongs to domain {holder}", shown(alias))]
+    DuplicateAlias {
+        /// The alias.
+        alias: String,
+        /// The domain that has it already.
+        holder: DomainId,
+    },
     /// An alias outside the syntax of aliases.
     #[error(
-        "`{0}` cannot be an alias: a letter, then at most 35 letters, digits, - or _ (no -- or __), and no UUID"
+        "`{}` cannot be an alias: a letter, then at most 35 letters, digits, - or _ (no -- or __), and no UUID",
+        shown(.0)
     )]
     BadAlias(String),
     /// A domain that is named and not defined.
@@ -56,7 +63,7 @@ pub enum Fault {
     #[error("user {0} is not defined")]
     NoUser(UserId),
     /// A cluster that is named and not defined.
-    #[error("cluster `{0}` is not defined")]
+    #[error("cluster `{}` is not defined", shown(.0.as_str()))]
     NoCluster(ClusterId),
     /// Removed, while something that stays names it.
     #[error("{key} cannot be removed: {references} other records name it")]
@@ -67,13 +74,13 @@ pub enum Fault {
         references: usize,
     },
     /// An operation outside the closed list.
-    #[error("unknown operation `{0}`")]
+    #[error("unknown operation `{}`", shown(.0))]
     UnknownOperation(String),
     /// A scope without a domain where one is needed.
     #[error("scope on {0}: needs a `domain_id`; no scope is for all domains")]
     ScopeWithoutDomain(&'static str),
     /// A scope on domains whose two halves disagree.
-    #[error("scope on domains: entity_id `{entity_id}` is neither `*` nor domain {domain}")]
+    #[error("scope on domains: entity_id `{}` is neither `*` nor domain {domain}", shown(entity_id))]
     ScopeOfOtherDomain {
         /// The scope's domain.
         domain: DomainId,
@@ -84,22 +91,22 @@ pub enum Fault {
     #[error("pat {0} has too many scopes")]
     TooManyScopes(PatId),
     /// A model name that no request could carry.
-    #[error("`{0}` cannot be a model's name: 1 to 256 bytes without control characters")]
+    #[error("`{}` cannot be a model's name: 1 to 256 bytes without control characters", shown(.0))]
     BadModelName(String),
     /// A cluster name that would break logs and labels.
-    #[error("`{0}` cannot be a cluster's name: 1 to 128 bytes without control characters")]
+    #[error("`{}` cannot be a cluster's name: 1 to 128 bytes without control characters", shown(.0))]
     BadClusterName(String),
     /// A cluster that could serve nothing.
-    #[error("cluster `{0}` has no endpoints")]
+    #[error("cluster `{}` has no endpoints", shown(.0.as_str()))]
     NoEndpoints(ClusterId),
     /// One address twice in a cluster.
-    #[error("endpoint {0} is there twice; use `weight`")]
+    #[error("endpoint {} is there twice; use `weight`", shown(.0))]
     DuplicateEndpoint(String),
     /// An endpoint that would never be chosen.
-    #[error("endpoint {0}: weight 0; leave the endpoint out instead")]
+    #[error("endpoint {}: weight 0; leave the endpoint out instead", shown(.0))]
     NoWeight(String),
     /// A URL that we cannot connect to.
-    #[error("`{url}` cannot be an endpoint: {why}")]
+    #[error("`{}` cannot be an endpoint: {why}", shown(url))]
     BadUrl {
         /// The URL as written.
         url: String,
@@ -107,7 +114,7 @@ pub enum Fault {
         why: &'static str,
     },
     /// A credential that would break the head of every request.
-    #[error("endpoint {url}: {why}")]
+    #[error("endpoint {}: {why}", shown(url))]
     BadCredential {
         /// The endpoint.
         url: String,
@@ -115,7 +122,7 @@ pub enum Fault {
         why: &'static str,
     },
     /// A timeout of zero.
-    #[error("cluster `{cluster}`: {field} is 0; leave it out for the default")]
+    #[error("cluster `{}`: {field} is 0; leave it out for the default", shown(cluster.as_str()))]
     NoTimeout {
         /// The cluster.
         cluster: ClusterId,

@@ -239,7 +239,7 @@ impl Draft<'_> {
         match self.tables.aliases.get(&alias) {
             Some(&holder) if holder != slot => {
                 let holder = self.tables.domains.get(holder).expect("the index holds slots").entry.id;
-                self.fault(line, Fault::DuplicateAlias(text.to_string(), holder));
+                self.fault(line, Fault::DuplicateAlias { alias: text.to_string(), holder });
             }
             Some(_) => {}
             None => {

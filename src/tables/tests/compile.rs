@@ -205,6 +205,29 @@ fn a_file_that_is_wrong_on_every_line_is_not_listed_without_end() {
     assert!(problems.last().unwrap().to_string().ends_with("and 500 more problems"));
 }
 
+/// What is told about a line goes to a log, where a line break or an escape of a terminal would forge other lines.
+#[test]
+fn a_problem_is_one_short_line_whatever_the_record_says() {
+    let evil = "\\u001b[2J\\nline 1: all is well".to_owned() + &"x".repeat(100_000);
+    let lines = [
+        domain_line(DOMAIN, &evil, "enabled"),
+        model_line(DOMAIN, &evil),
+        model_line(DOMAIN, "m").replace("gpu", &evil),
+        CLUSTER_LINE.replace("gpu", &evil),
+        CLUSTER_LINE.replace("gpu", &evil),
+        CLUSTER_LINE.replace("http://127.0.0.1:8000", &evil),
+        grant_line(USER, DOMAIN, &["read"]).replace("read", &evil),
+        pat_line(
+            &secret(USER, 1),
+            &scopes(&[("domains", DOMAIN, &evil, "read"), ("models", DOMAIN, &evil, &evil)]),
+        ),
+    ];
+    for problem in compile(&lines).unwrap_err() {
+        let text = problem.to_string();
+        assert!(text.len() < 500 && !text.contains(char::is_control), "{text:?}");
+    }
+}
+
 #[test]
 fn the_order_of_lines_does_not_matter() {
     let secret = secret(USER, 1);
