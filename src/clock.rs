@@ -12,7 +12,7 @@ use std::future::Future;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// How often a core looks at its deadlines: the resolution of every time-out.
 pub const TICK: Duration = Duration::from_millis(100);
@@ -20,7 +20,8 @@ pub const TICK: Duration = Duration::from_millis(100);
 /// One core's clock. Reading the system's clock is [`Clock::read`]; everything else returns the last reading.
 #[derive(Debug)]
 pub struct Clock {
-    base: Instant,
+    /// Monotonic nanoseconds at the start.
+    base_ns: u64,
     /// Nanoseconds since `base` at the last reading.
     now_ns: Cell<u64>,
     /// Wall clock minus monotonic clock, in milliseconds, as of the last tick.
@@ -49,15 +50,14 @@ impl Clock {
     /// A clock that has been read once.
     #[must_use]
     pub fn new() -> Self {
-        let clock = Self { base: Instant::now(), now_ns: Cell::new(0), wall_offset_ms: Cell::new(0) };
+        let clock = Self { base_ns: monotonic_ns(), now_ns: Cell::new(0), wall_offset_ms: Cell::new(0) };
         clock.follow_wall_clock();
         clock
     }
 
     /// Reads the system's monotonic clock (about 25 ns) and remembers it.
     pub fn read(&self) -> Moment {
-        let elapsed = self.base.elapsed();
-        self.now_ns.set(u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX));
+        self.now_ns.set(monotonic_ns() - self.base_ns);
         self.now()
     }
 
@@ -90,6 +90,12 @@ impl Clock {
     fn monotonic_ms(&self) -> i64 {
         i64::try_from(self.now_ns.get() / 1_000_000).unwrap_or(i64::MAX)
     }
+}
+
+fn monotonic_ns() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    // Seconds since boot and nanoseconds below a second are never negative.
+    now.tv_sec.cast_unsigned() * 1_000_000_000 + now.tv_nsec.cast_unsigned()
 }
 
 impl Default for Clock {

@@ -67,19 +67,25 @@ impl RequestId {
     pub fn from_random(high: u64, low: u64) -> Self {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
         let mut bytes = [0; Self::BYTES_MAX];
-        for (index, byte) in bytes[..32].iter_mut().enumerate() {
-            let half = if index < 16 { high } else { low };
-            let shift = 60 - 4 * (index % 16);
-            *byte = DIGITS[usize::try_from(half >> shift & 0xf).unwrap_or(0)];
+        let random = (u128::from(high) << 64 | u128::from(low)).to_be_bytes();
+        for (pair, byte) in bytes[..32].chunks_exact_mut(2).zip(random) {
+            pair[0] = DIGITS[usize::from(byte >> 4)];
+            pair[1] = DIGITS[usize::from(byte & 0xf)];
         }
         Self { bytes, len: 32 }
+    }
+
+    /// The name's bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.len)]
     }
 
     /// The name; empty if none was given yet.
     #[must_use]
     pub fn as_str(&self) -> &str {
         // Only visible ASCII is ever stored.
-        std::str::from_utf8(&self.bytes[..usize::from(self.len)]).unwrap_or_default()
+        std::str::from_utf8(self.as_bytes()).unwrap_or_default()
     }
 }
 

@@ -192,8 +192,8 @@ impl<'a> Account<'a> {
         self.usage_kind
     }
 
-    pub(crate) fn request_id(&self) -> &str {
-        self.record.request_id.as_str()
+    pub(crate) fn request_id(&self) -> &[u8] {
+        self.record.request_id.as_bytes()
     }
 }
 

@@ -91,7 +91,7 @@ pub(crate) fn enter(
     endpoint: &'static Endpoint,
 ) -> Result<Entrant, Refusal> {
     let tables = caller.tables();
-    let domain = tables.domain(ex.proxied().domain).ok_or(Refusal::DomainUnknown)?;
+    let domain = tables.domain(ex.domain_segment()).ok_or(Refusal::DomainUnknown)?;
     let rights = tables.rights(caller.identity(), domain);
     if !rights.any {
         return Err(Refusal::DomainUnknown);
@@ -123,7 +123,7 @@ pub(crate) fn authorize(
             Some(form.unwrap_or_else(|| ex.scratch.json.model()).ok_or(Refusal::ModelMissing)?)
         }
         ModelSource::PathTail => {
-            let raw = endpoint.model_in_path(ex.proxied().rest).ok_or(Refusal::ModelMissing)?;
+            let raw = endpoint.model_in_path(ex.rest()).ok_or(Refusal::ModelMissing)?;
             Some(decode_segment(raw, &mut decoded).ok_or(Refusal::ModelUnknown)?)
         }
     };

@@ -106,7 +106,7 @@ pub(crate) fn compose_head(
     let mut out = ex.local.buffers.small();
     let head = ex.head_bytes();
     let request = ex.request();
-    let rest = ex.proxied().rest;
+    let rest = ex.rest();
     let query = request.query.of(head);
     let base = endpoint.base_path.as_bytes();
     let with_query: [&[u8]; 4] = [base, rest, b"?", query];
@@ -119,14 +119,12 @@ pub(crate) fn compose_head(
             passes_up(field, trusts_peer)
                 && !credential_name.is_some_and(|name| field.name.of(head).eq_ignore_ascii_case(name))
         })
-        .field("x-request-id", ex.account.request_id().as_bytes())
+        .field("x-request-id", ex.account.request_id())
         .field("x-domain-id", permit.domain_id().0.hyphenated().encode_lower(&mut uuid).as_bytes());
     let user = permit.user_id().0.hyphenated().encode_lower(&mut uuid);
     writer = writer.field("x-user-id", user.as_bytes());
     if !trusts_peer {
-        let mut address = [0_u8; 48];
-        let text = format_ip(ex.down.peer.ip(), &mut address);
-        writer = writer.field("x-forwarded-for", text).field("x-forwarded-proto", b"http");
+        writer = writer.field("x-forwarded-for", ex.down.peer_text()).field("x-forwarded-proto", b"http");
     }
     if let Some(credential) = &endpoint.credential {
         writer = writer.line(&credential.line);
@@ -178,15 +176,4 @@ fn passes_up(field: &Field, trusts_peer: bool) -> bool {
         | Known::XRealIp => trusts_peer,
         _ => true,
     }
-}
-
-/// An IP address as text, without an allocation.
-fn format_ip(ip: std::net::IpAddr, buffer: &mut [u8; 48]) -> &[u8] {
-    use std::io::Write as _;
-    let mut left = &mut buffer[..];
-    let room = left.len();
-    // 45 characters at most.
-    let _ = write!(left, "{ip}");
-    let used = room - left.len();
-    &buffer[..used]
 }

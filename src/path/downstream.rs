@@ -14,6 +14,8 @@ use crate::socket::Socket;
 pub(crate) struct Downstream {
     pub(crate) socket: Socket,
     pub(crate) peer: SocketAddr,
+    /// The peer's address as text; it goes into every request upstream.
+    peer_text: Box<str>,
     /// The connection's one deadline; every stage sets its own.
     pub(crate) watch: Watch,
     /// Requests read so far.
@@ -44,7 +46,13 @@ pub(crate) enum Heard {
 impl Downstream {
     pub(crate) fn new(local: &Local, socket: Socket, peer: SocketAddr) -> Self {
         let unread = Unread { lease: None, start: 0, pool: Rc::clone(&local.buffers) };
-        Self { socket, peer, watch: local.deadlines.watch(), requests: 0, gone: false, unread }
+        let peer_text = peer.ip().to_string().into();
+        Self { socket, peer, peer_text, watch: local.deadlines.watch(), requests: 0, gone: false, unread }
+    }
+
+    /// The peer's address as text.
+    pub(crate) fn peer_text(&self) -> &[u8] {
+        self.peer_text.as_bytes()
     }
 
     /// What has been received and not consumed.

@@ -6,7 +6,7 @@ use super::downstream::Downstream;
 use super::refuse::Refusal;
 use crate::buf::Lease;
 use crate::clock::Moment;
-use crate::http1::{Known, ProxyPath, RequestHead, split_proxy_path};
+use crate::http1::{Known, ProxyPath, RequestHead, TargetError, split_proxy_path};
 use crate::local::{Local, ScratchLease};
 use crate::operations::Family;
 use crate::peek::MultipartPeek;
@@ -23,6 +23,8 @@ pub(crate) struct Exchange<'a> {
     /// The head as received, and the body behind it when the whole body came along; given back when the answer has begun.
     received: Option<Lease>,
     head_len: usize,
+    domain_len: usize,
+    rest_len: usize,
     /// Which form our own answers take.
     pub(crate) family: Family,
     /// The methods that the path has, when the request's is not among them.
@@ -59,6 +61,8 @@ impl<'a> Exchange<'a> {
             body,
             received: Some(received),
             head_len,
+            domain_len: 0,
+            rest_len: 0,
             family: Family::Plain,
             allow: "",
             keep_alive,
@@ -83,10 +87,24 @@ impl<'a> Exchange<'a> {
         self.received.as_ref().map_or(&[], |received| &received[self.head_len..])
     }
 
-    /// The two parts of a proxied path; empty for any other.
-    pub(crate) fn proxied(&self) -> ProxyPath<'_> {
+    /// Splits the path, once; what was found is there for the later stages.
+    pub(crate) fn split_path(&mut self) -> Result<(), TargetError> {
         let path = self.request().path.of(self.head_bytes());
-        split_proxy_path(path).unwrap_or(ProxyPath { domain: &[], rest: &[] })
+        let ProxyPath { domain, rest } = split_proxy_path(path)?;
+        (self.domain_len, self.rest_len) = (domain.len(), rest.len());
+        Ok(())
+    }
+
+    /// The domain that a proxied path names.
+    pub(crate) fn domain_segment(&self) -> &[u8] {
+        let end = self.request().path.end() - self.rest_len;
+        &self.head_bytes()[end - self.domain_len..end]
+    }
+
+    /// What follows it, which goes upstream.
+    pub(crate) fn rest(&self) -> &[u8] {
+        let end = self.request().path.end();
+        &self.head_bytes()[end - self.rest_len..end]
     }
 
     /// Shows the body that came along with the head to the JSON peek.

@@ -51,7 +51,7 @@ use peek::peek;
 use relay::relay;
 use route::{Routed, Unrouted, route};
 
-use crate::http1::{Known, TargetError, split_proxy_path};
+use crate::http1::{Known, TargetError};
 use crate::local::Local;
 use crate::operations::{Endpoint, Family, Lookup, lookup};
 use crate::record::Ending;
@@ -147,15 +147,16 @@ fn what_is_asked(ex: &mut Exchange<'_>) -> Result<Asked, Refusal> {
         let value = field.value.of(ex.head_bytes()).to_vec();
         ex.account.forwarded_for(&value);
     }
-    let path = ex.request().path.of(ex.head_bytes());
-    let proxied = match split_proxy_path(path) {
-        Ok(proxied) => proxied,
-        Err(TargetError::NotProxy) if path == b"/health" => return Ok(Asked::Health),
+    match ex.split_path() {
+        Ok(()) => {}
+        Err(TargetError::NotProxy) if ex.request().path.of(ex.head_bytes()) == b"/health" => {
+            return Ok(Asked::Health);
+        }
         Err(TargetError::NotProxy) => return Err(Refusal::PathUnknown),
         Err(TargetError::BadPath) => return Err(Refusal::PathInvalid),
-    };
-    let found = lookup(&ex.request().method, proxied.rest);
-    ex.family = refuse::family_of(ex.proxied().rest);
+    }
+    let found = lookup(&ex.request().method, ex.rest());
+    ex.family = refuse::family_of(ex.rest());
     match found {
         Lookup::Found(endpoint) => {
             ex.family = endpoint.family;
@@ -222,7 +223,7 @@ async fn refuse_unparsed(unparsed: Unparsed, mut account: Account<'_>, down: &mu
     };
     account.refused(refusal);
     let mut out = Vec::with_capacity(512);
-    let reply = refuse::Reply { family: Family::Plain, allow: "", request_id: "" };
+    let reply = refuse::Reply { family: Family::Plain, allow: "", request_id: b"" };
     refusal.write(&mut out, &reply, false);
     let told = down.tell(&out, &[], account.started().after(LINGER)).await;
     account.end(if told.is_ok() { Ending::Refused } else { Ending::CallerGone });

@@ -214,7 +214,7 @@ pub(crate) struct Reply<'a> {
     pub(crate) family: Family,
     /// The methods that the path has, for [`Refusal::MethodNotAllowed`].
     pub(crate) allow: &'a str,
-    pub(crate) request_id: &'a str,
+    pub(crate) request_id: &'a [u8],
 }
 
 /// The body family of a path that is not in the operation table.
@@ -258,17 +258,19 @@ pub(crate) fn write_json(
     status: u16,
     extra_lines: &str,
     body: &str,
-    request_id: &str,
+    request_id: &[u8],
     keep_alive: bool,
 ) {
     out.extend_from_slice(status_line(status));
     out.extend_from_slice(extra_lines.as_bytes());
     let mut head = String::with_capacity(160);
     let _ = write!(head, "content-type: application/json\r\ncontent-length: {}\r\n", body.len());
-    if !request_id.is_empty() {
-        let _ = write!(head, "x-request-id: {request_id}\r\n");
-    }
-    head.push_str(if keep_alive { "\r\n" } else { "connection: close\r\n\r\n" });
     out.extend_from_slice(head.as_bytes());
+    if !request_id.is_empty() {
+        out.extend_from_slice(b"x-request-id: ");
+        out.extend_from_slice(request_id);
+        out.extend_from_slice(b"\r\n");
+    }
+    out.extend_from_slice(if keep_alive { b"\r\n" } else { b"connection: close\r\n\r\n" });
     out.extend_from_slice(body.as_bytes());
 }

@@ -84,7 +84,7 @@ fn write_head(ex: &Exchange<'_>, head: &[u8], framing: Framing, out: &mut Lease)
     let response = &ex.scratch.response;
     let mut writer = HeadWriter::response(out, response.status)
         .copy(head, response.fields(), passes_down)
-        .field("x-request-id", ex.account.request_id().as_bytes());
+        .field("x-request-id", ex.account.request_id());
     if !ex.keep_alive {
         writer = writer.field("connection", b"close");
     } else if !ex.request().http11 {
