@@ -7,8 +7,8 @@
 //! `rows` (what is run) → `peers` (against what) → `measure` (one window) → `table`; `process` reads what the kernel counts.
 
 mod measure;
-mod peers;
-mod process;
+pub(crate) mod peers;
+pub(crate) mod process;
 mod rows;
 mod table;
 
