@@ -7,8 +7,8 @@
 //! `rows` (what is run) → `peers` (against what) → `measure` (one window) → `table`; `process` reads what the kernel counts.
 
 mod measure;
-pub(crate) mod peers;
-pub(crate) mod process;
+mod peers;
+mod process;
 mod rows;
 mod table;
 

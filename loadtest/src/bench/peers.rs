@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A kind of peer and what it needs.
 #[derive(Clone, Debug)]
-pub(crate) enum Kind {
+pub(super) enum Kind {
     Direct,
     Relay {
         program: PathBuf,
@@ -32,40 +32,26 @@ pub(crate) enum Kind {
 
 /// Something to measure, by the name that the table shows.
 #[derive(Clone, Debug)]
-pub(crate) struct Peer {
-    pub(crate) name: String,
-    pub(crate) kind: Kind,
+pub(super) struct Peer {
+    pub(super) name: String,
+    pub(super) kind: Kind,
 }
 
 /// A peer that runs.
 #[derive(Debug)]
-pub(crate) struct Running {
+pub(super) struct Running {
     /// Base URL of its requests.
-    pub(crate) origin: String,
-    pub(crate) pat: Option<String>,
+    pub(super) origin: String,
+    pub(super) pat: Option<String>,
     /// Its processes; empty when nothing is in between.
-    pub(crate) family: Vec<u32>,
-    /// PATs that it must refuse, and with which status.
-    pub(crate) refused: Vec<(String, u16)>,
-    /// Where our proxy tells about itself.
-    pub(crate) ops: Option<SocketAddr>,
-    // Stopped when it is dropped.
-    child: Option<Child>,
-}
-
-impl Running {
-    /// Its first process.
-    ///
-    /// # Errors
-    /// Nothing is in between.
-    pub(crate) fn child_mut(&mut self) -> Result<&mut Child> {
-        self.child.as_mut().context("nothing is in between")
-    }
+    pub(super) family: Vec<u32>,
+    // Held so that it is stopped when the run is over.
+    _child: Option<Child>,
 }
 
 impl Peer {
     /// Starts it on `cpu` in front of `upstream`, with its files in `directory`, and waits until it answers.
-    pub(crate) fn start(
+    pub(super) fn start(
         &self,
         upstream: SocketAddr,
         cpu: Option<usize>,
@@ -76,18 +62,11 @@ impl Peer {
         let log = directory.join("log");
         let [address, ops] = free_addresses()?;
         let mut origin = format!("http://{address}");
-        let (mut pat, mut refused, mut ops_address) = (None, Vec::new(), None);
+        let mut pat = None;
         let launch = match &self.kind {
             Kind::Direct => {
                 let origin = format!("http://{upstream}");
-                return Ok(Running {
-                    origin,
-                    pat: None,
-                    family: Vec::new(),
-                    refused: Vec::new(),
-                    ops: None,
-                    child: None,
-                });
+                return Ok(Running { origin, pat: None, family: Vec::new(), _child: None });
             }
             Kind::Relay { program } => Launch::new(program).arguments([
                 "--upstream",
@@ -113,13 +92,6 @@ impl Peer {
                 std::fs::write(&file, cube(address, ops, &tables_file, extra)?)?;
                 origin = format!("http://{address}/proxy/bench");
                 pat = Some(people.pat.secret);
-                ops_address = Some(ops);
-                refused = vec![
-                    (people.revoked.secret, 401),
-                    (people.expired.secret, 401),
-                    (people.wrong_scope.secret, 403),
-                    (people.stranger.secret, 404),
-                ];
                 Launch::new(program).arguments([Path::new("--config"), &file])
             }
         };
@@ -128,12 +100,11 @@ impl Peer {
             let said = std::fs::read_to_string(&log).unwrap_or_default();
             format!("{} does not answer; it says:\n{said}", self.name)
         })?;
-        let family = process::family(child.id())?;
-        Ok(Running { origin, pat, family, refused, ops: ops_address, child: Some(child) })
+        Ok(Running { origin, pat, family: process::family(child.id())?, _child: Some(child) })
     }
 
     /// Its version, as it tells it.
-    pub(crate) fn version(&self) -> String {
+    pub(super) fn version(&self) -> String {
         let (program, argument) = match &self.kind {
             Kind::Direct => return String::new(),
             Kind::Relay { program } | Kind::Cube { program, .. } => (program.clone(), "--version"),
@@ -202,7 +173,7 @@ fn program_in_path(name: &str) -> Result<PathBuf> {
 }
 
 /// Whether a peer that comes as a package is there.
-pub(crate) fn is_installed(name: &str) -> bool {
+pub(super) fn is_installed(name: &str) -> bool {
     program_in_path(name).is_ok()
 }
 

@@ -7,7 +7,7 @@ use std::fs;
 ///
 /// # Errors
 /// `/proc` is not there.
-pub(crate) fn family(root: u32) -> Result<Vec<u32>> {
+pub(super) fn family(root: u32) -> Result<Vec<u32>> {
     let mut parents = Vec::new();
     for entry in fs::read_dir("/proc").context("no /proc")? {
         let name = entry?.file_name();
@@ -37,7 +37,7 @@ pub(crate) fn family(root: u32) -> Result<Vec<u32>> {
 ///
 /// # Errors
 /// One of them has ended.
-pub(crate) fn cpu_ns(family: &[u32]) -> Result<u64> {
+pub(super) fn cpu_ns(family: &[u32]) -> Result<u64> {
     let mut sum = 0;
     for id in family {
         let tasks =
@@ -54,7 +54,7 @@ pub(crate) fn cpu_ns(family: &[u32]) -> Result<u64> {
 ///
 /// # Errors
 /// One of them has ended, or may not be looked at.
-pub(crate) fn pss_bytes(family: &[u32]) -> Result<u64> {
+pub(super) fn pss_bytes(family: &[u32]) -> Result<u64> {
     let mut sum = 0;
     for id in family {
         let text = fs::read_to_string(format!("/proc/{id}/smaps_rollup"))
@@ -71,7 +71,7 @@ pub(crate) fn pss_bytes(family: &[u32]) -> Result<u64> {
 ///
 /// # Errors
 /// There is no such CPU.
-pub(crate) fn busy_ns(cpu: usize) -> Result<u64> {
+pub(super) fn busy_ns(cpu: usize) -> Result<u64> {
     let text = fs::read_to_string("/proc/stat")?;
     let name = format!("cpu{cpu} ");
     let line = text.lines().find(|line| line.starts_with(&name)).context("no such CPU")?;
