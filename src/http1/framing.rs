@@ -36,6 +36,9 @@ pub enum ResponseBody {
 /// that pick a different one would authenticate, authorize or peek at different things.
 pub(super) const SINGLE_IN_REQUEST: u64 = Known::Authorization.bit() | Known::ContentType.bit();
 
+/// The fields that say where the body ends.
+pub(super) const FRAMING: u64 = Known::ContentLength.bit() | Known::TransferEncoding.bit();
+
 /// What Content-Length and Transfer-Encoding say together; `None` if both are absent.
 ///
 /// # Errors
@@ -48,7 +51,7 @@ pub(super) fn body_length(fields: &Fields, buf: &[u8], http11: bool) -> Result<B
     if length.is_none() && coding.is_none() {
         return Ok(BodyLength::None);
     }
-    if fields.repeats_any(Known::ContentLength.bit() | Known::TransferEncoding.bit()) {
+    if fields.repeats_any(FRAMING) {
         return Err(HeadError::AmbiguousFraming);
     }
     match (length, coding) {

@@ -3,8 +3,8 @@
 
 /// A byte of a field name or method: `tchar` of RFC 9110 §5.6.2.
 pub(super) const NAME: u8 = 1;
-/// A byte of a request target: visible ASCII but `#`. A fragment is never sent (RFC 9110 §4.1), and a
-/// proxy that cuts it where its upstream does not would authorize another path than it forwards.
+/// A byte of a request target: visible ASCII. Browsers leave characters in queries that RFC 3986 would encode;
+/// what a path may hold is up to [`super::target`].
 pub(super) const TARGET: u8 = 2;
 /// A byte of `uri-host [ ":" port ]` (RFC 3986 §3.2) without the sub-delimiters that only confuse:
 /// letters, digits, `-._~:[]`. Percent-encoding in hosts is not accepted.
@@ -25,7 +25,7 @@ const fn classes() -> [u8; 256] {
         if alphanumeric || in_set(b, b"!#$%&'*+-.^_`|~") {
             class |= NAME;
         }
-        if b.is_ascii_graphic() && b != b'#' {
+        if b.is_ascii_graphic() {
             class |= TARGET;
         }
         if alphanumeric || in_set(b, b"-._~:[]") {

@@ -2,6 +2,7 @@
 
 use super::Known;
 use super::field::{FIELDS_CAPACITY, Field, Fields, Span};
+use super::framing::{self, BodyLength};
 use super::grammar;
 
 /// How large a head may be. Every limit is finite.
@@ -75,7 +76,8 @@ pub enum HeadError {
     /// Content-Length is not 1 to 19 digits. Lists of equal values count: we do not repair.
     #[error("invalid Content-Length")]
     InvalidContentLength,
-    /// The one transfer coding we take is `chunked`, alone.
+    /// The one transfer coding we take is `chunked`, alone. RFC 9112 §6.1 suggests 501, but who sends another
+    /// one today is probing, and probes get the answer that all of them get.
     #[error("unsupported transfer coding")]
     UnsupportedTransferCoding,
     /// A field that means one thing came twice (Authorization, Content-Type), or in disguise
@@ -117,13 +119,14 @@ impl HeadError {
             Self::Malformed
             | Self::AmbiguousFraming
             | Self::InvalidContentLength
+            | Self::UnsupportedTransferCoding
             | Self::RepeatedField
             | Self::MissingHost
             | Self::InvalidHost => 400,
             Self::TargetTooLong => 414,
             Self::ExpectationFailed => 417,
             Self::TooLarge | Self::TooManyFields => 431,
-            Self::UnsupportedTransferCoding | Self::UnsupportedMethod => 501,
+            Self::UnsupportedMethod => 501,
             Self::UnsupportedVersion => 505,
         }
     }
@@ -149,7 +152,7 @@ pub(super) type Line<T> = Result<Option<T>, HeadError>;
 /// that line was looked at, so that a head sent byte by byte is not scanned anew for each byte.
 ///
 /// The verdict is that of the first offending byte, whatever the reads were: a line is parsed left to
-/// right, and the bytes of an unfinished line are only ever searched for what no line may hold.
+/// right, lines are judged in order, and the bytes of an unfinished line are only searched for a reason to parse it.
 #[derive(Clone, Debug)]
 pub(super) struct Walk {
     pub(super) stage: Stage,
@@ -164,13 +167,13 @@ impl Walk {
         Self { stage: Stage::FirstLine, line: 0, seen: 0 }
     }
 
-    /// Whether it is worth parsing at `line`: not if a look at the new bytes alone shows no line end.
-    fn may_go_on(&mut self, window: &[u8], limit: usize) -> Result<bool, HeadError> {
+    /// Whether it is worth parsing at `line`: not if the new bytes hold neither a line end nor a fault.
+    fn may_go_on(&mut self, window: &[u8], limit: usize) -> bool {
         if self.seen == self.line {
-            return Ok(true); // nothing of this line was looked at: parse it straight away
+            return true; // nothing of this line was looked at: parse it straight away
         }
         if window.len() >= limit {
-            return Ok(true); // too long or not, the parser says which error comes first
+            return true; // too long or not, the parser says which error comes first
         }
         // A CR may have been the last byte seen.
         let mut from = self.line.max(self.seen - 1);
@@ -179,12 +182,12 @@ impl Walk {
             match window.get(at..) {
                 None | Some([] | [b'\r']) => break,
                 Some([b'\t', ..]) => from = at + 1,
-                Some([b'\r', b'\n', ..]) => return Ok(true),
-                Some(_) => return Err(HeadError::Malformed),
+                // The line's end, or a fault: the parser says whether an earlier byte is a worse one.
+                Some(_) => return true,
             }
         }
         self.seen = window.len();
-        Ok(false)
+        false
     }
 
     /// Parses one line at `self.line` with `parse`, which gets the bytes up to the line's limit and returns
@@ -202,7 +205,7 @@ impl Walk {
     ) -> Line<T> {
         let head_end = limits.head_bytes_ceiling();
         let line_end = self.line.saturating_add(bytes_max).min(head_end);
-        if !self.may_go_on(window, line_end)? {
+        if !self.may_go_on(window, line_end) {
             return Ok(None);
         }
         let bytes = &window[self.line..window.len().min(line_end)];
@@ -219,22 +222,29 @@ impl Walk {
     }
 }
 
-/// Parses field lines until the blank line. Returns false if more bytes are needed.
+/// Parses field lines until the blank line, and judges the framing they say as each of them arrives: nobody
+/// waits for the rest of a head that is already refused. Returns `None` if more bytes are needed.
 pub(super) fn walk_fields(
     walk: &mut Walk,
     fields: &mut Fields,
     buf: &[u8],
     limits: &HeadLimits,
-) -> Result<bool, HeadError> {
+    http11: bool,
+) -> Line<BodyLength> {
     let window = limits.window(buf);
     let fields_max = limits.fields_max.min(FIELDS_CAPACITY);
     loop {
         let room = fields.as_slice().len() < fields_max;
         let bound = (limits.field_bytes_max, HeadError::TooLarge);
         match walk.line(window, limits, bound, |bytes, at| field_line(bytes, at, room))? {
-            None => return Ok(false),
-            Some(None) => return Ok(true),
-            Some(Some(field)) => fields.push(field),
+            None => return Ok(None),
+            Some(None) => return framing::body_length(fields, buf, http11).map(Some),
+            Some(Some(field)) => {
+                fields.push(field);
+                if framing::FRAMING & field.known.bit() != 0 {
+                    framing::body_length(fields, buf, http11)?;
+                }
+            }
         }
     }
 }
@@ -289,6 +299,20 @@ pub(super) fn begins_like(bytes: &[u8], pattern: &[u8]) -> Result<(), HeadError>
     let fits =
         |(&byte, &wanted): (&u8, &u8)| if wanted == b'0' { byte.is_ascii_digit() } else { byte == wanted };
     if bytes.iter().zip(pattern).all(fits) { Ok(()) } else { Err(HeadError::Malformed) }
+}
+
+/// `HTTP/1.1`: its length.
+pub(super) const VERSION: usize = 8;
+
+/// Whether `bytes` begin with version 1.1 (else it is 1.0); `None` if not all of it is here.
+pub(super) fn version(bytes: &[u8]) -> Line<bool> {
+    begins_like(bytes, b"HTTP/0.0")?;
+    match bytes.get(..VERSION) {
+        None => Ok(None),
+        Some(b"HTTP/1.1") => Ok(Some(true)),
+        Some(b"HTTP/1.0") => Ok(Some(false)),
+        Some(_) => Err(HeadError::UnsupportedVersion),
+    }
 }
 
 /// Where the CRLF stands that ends the text beginning at `from`: HTAB, SP, visible ASCII and obs-text

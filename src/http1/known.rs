@@ -94,15 +94,21 @@ impl Known {
         self.bit() & PROTECTED != 0
     }
 
-    /// Whether `name` with `-` for `_` is a known field: two readers would see two messages.
+    /// Whether `name` is a known field once `_` is read as `-`, and several of them as one: two readers would
+    /// see two messages.
     #[must_use]
     pub(super) fn is_shadowed_by(name: &[u8]) -> bool {
-        let mut dashed = [0_u8; 32];
-        let Some(dashed) = dashed.get_mut(..name.len()) else { return false };
-        for (to, &from) in dashed.iter_mut().zip(name) {
-            *to = if from == b'_' { b'-' } else { from };
+        let (mut dashed, mut len) = ([0_u8; 32], 0);
+        for &byte in name {
+            let byte = if byte == b'_' { b'-' } else { byte };
+            if byte == b'-' && len > 0 && dashed[len - 1] == b'-' {
+                continue;
+            }
+            let Some(to) = dashed.get_mut(len) else { return false };
+            *to = byte;
+            len += 1;
         }
-        Self::by_name(dashed) != Self::Other
+        Self::by_name(&dashed[..len]) != Self::Other
     }
 
     /// This field's bit in a set of fields.

@@ -7,7 +7,8 @@ use super::field::{Field, Fields, Span};
 use super::framing::{self, BodyLength};
 use super::grammar;
 use super::head::{
-    HeadError, HeadLimits, Line, Parsed, Stage, Walk, begins_like, walk_fields, walk_first_line,
+    HeadError, HeadLimits, Line, Parsed, Stage, VERSION, Walk, begins_like, version, walk_fields,
+    walk_first_line,
 };
 
 /// Empty lines accepted before the request line. RFC 9112 §2.2 asks for at least one, which old clients send
@@ -31,7 +32,8 @@ pub struct RequestHead {
     pub http11: bool,
     /// The body that follows.
     pub body: BodyLength,
-    /// Whether the caller lets the connection be used again. Whether we want to is another question.
+    /// Whether the connection may be used again, as far as the caller goes. False also after a body where none
+    /// belongs (GET, HEAD, OPTIONS, TRACE): its framing is clear to us, but it is how smuggled requests travel.
     pub keep_alive: bool,
     /// The caller waits for `100 Continue` before it sends the body.
     pub expect_continue: bool,
@@ -134,9 +136,10 @@ impl RequestHead {
                 }
             }
         }
-        if !walk_fields(&mut self.walk, &mut self.fields, buf, limits)? {
+        let Some(body) = walk_fields(&mut self.walk, &mut self.fields, buf, limits, self.http11)? else {
             return Ok(Parsed::Partial);
-        }
+        };
+        self.body = body;
         self.judge(buf)?;
         Ok(Parsed::Complete { len: self.walk.line })
     }
@@ -152,7 +155,13 @@ impl RequestHead {
                 authority + authority_len(&bytes[authority..])
             }
         };
-        let question = memchr::memchr(b'?', &bytes[path_start..]).map(|at| path_start + at);
+        // A fragment is never sent (RFC 9110 §4.1), and who cuts a path there authorizes another path than it
+        // forwards. In a query it decides nothing.
+        let path_len = memchr::memchr2(b'?', b'#', &bytes[path_start..]);
+        let question = path_len.map(|len| path_start + len);
+        if question.is_some_and(|at| bytes[at] == b'#') {
+            return Err(HeadError::Malformed);
+        }
         let (start, end) = (target.start(), target.end());
         self.target = target;
         self.path = Span::new(start + path_start, question.map_or(end, |at| start + at));
@@ -160,22 +169,23 @@ impl RequestHead {
         Ok(())
     }
 
-    /// All that needs the whole head: Host, framing, connection, expectation. In this order, so that the
+    /// All that needs the whole head: Host, connection, expectation. In this order, so that the
     /// verdict on a head with several faults is always the same.
     fn judge(&mut self, buf: &[u8]) -> Result<(), HeadError> {
-        self.body = framing::body_length(&self.fields, buf, self.http11)?;
         if self.fields.repeats_any(framing::SINGLE_IN_REQUEST) {
             return Err(HeadError::RepeatedField);
         }
         self.judge_host(buf)?;
-        self.keep_alive = framing::keep_alive(&mut self.fields, buf, self.http11)?;
+        let has_body = !matches!(self.body, BodyLength::None | BodyLength::Length(0));
+        let may_have_body =
+            matches!(self.method, Method::POST | Method::PUT | Method::PATCH | Method::DELETE) || !has_body;
+        self.keep_alive = framing::keep_alive(&mut self.fields, buf, self.http11)? && may_have_body;
         if let Some(expect) = self.fields.first(Known::Expect) {
             let continues = expect.value.of(buf).eq_ignore_ascii_case(b"100-continue");
             if !continues || self.fields.repeats_any(Known::Expect.bit()) {
                 return Err(HeadError::ExpectationFailed);
             }
             // RFC 9110 §10.1.1: ignored in HTTP/1.0, and without a body there is nothing to continue with.
-            let has_body = !matches!(self.body, BodyLength::None | BodyLength::Length(0));
             self.expect_continue = self.http11 && has_body;
         }
         Ok(())
@@ -237,13 +247,9 @@ const VERSION_LINE_END: usize = 10;
 
 /// Whether the version at the end of a request line is 1.1 (else it is 1.0); `None` if not all is here.
 fn version_line_end(bytes: &[u8]) -> Line<bool> {
-    begins_like(bytes, b"HTTP/0.0\r\n")?;
-    match bytes.get(..VERSION_LINE_END) {
-        None => Ok(None),
-        Some(b"HTTP/1.1\r\n") => Ok(Some(true)),
-        Some(b"HTTP/1.0\r\n") => Ok(Some(false)),
-        Some(_) => Err(HeadError::UnsupportedVersion),
-    }
+    let Some(http11) = version(bytes)? else { return Ok(None) };
+    begins_like(&bytes[VERSION..], b"\r\n")?;
+    Ok((bytes.len() >= VERSION_LINE_END).then_some(http11))
 }
 
 /// A closed list: what we do not know we cannot authorize, and `get` is not GET.
@@ -271,7 +277,7 @@ fn authority_start(target: &[u8]) -> Option<usize> {
 
 /// How many bytes from `bytes` are the authority.
 fn authority_len(bytes: &[u8]) -> usize {
-    memchr::memchr2(b'/', b'?', bytes).unwrap_or(bytes.len())
+    memchr::memchr3(b'/', b'?', b'#', bytes).unwrap_or(bytes.len())
 }
 
 /// `uri-host [ ":" port ]`, not empty: we serve no scheme whose URIs have no host (RFC 9110 §7.2).

@@ -5,8 +5,8 @@ use super::Known;
 use super::field::{Field, Fields};
 use super::framing::{self, BodyLength, ResponseBody};
 use super::head::{
-    HeadError, HeadLimits, Line, Parsed, Stage, Walk, begins_like, text_line_end, walk_fields,
-    walk_first_line,
+    HeadError, HeadLimits, Line, Parsed, Stage, VERSION, Walk, begins_like, text_line_end, version,
+    walk_fields, walk_first_line,
 };
 
 /// One HTTP/1.x response head. Reusable scratch, like [`super::RequestHead`].
@@ -112,10 +112,9 @@ impl ResponseHead {
             self.http11 = line.http11;
             self.walk.stage = Stage::Fields;
         }
-        if !walk_fields(&mut self.walk, &mut self.fields, buf, limits)? {
+        let Some(said) = walk_fields(&mut self.walk, &mut self.fields, buf, limits, self.http11)? else {
             return Ok(Parsed::Partial);
-        }
-        let said = framing::body_length(&self.fields, buf, self.http11)?;
+        };
         let without_body = request_was_head || matches!(self.status, 100..200 | 204 | 304);
         self.body = match said {
             _ if without_body => ResponseBody::None,
@@ -134,26 +133,24 @@ struct StatusLine {
     http11: bool,
 }
 
-/// `HTTP/1.1 200`: what is fixed in a status line.
-const FIXED: usize = 12;
+/// ` 200`, behind the version.
+const STATUS: &[u8] = b" 000";
 
 fn status_line(bytes: &[u8]) -> Line<(usize, StatusLine)> {
-    begins_like(bytes, b"HTTP/0.0 000")?;
-    let Some(end) = (match bytes.get(FIXED) {
-        None => return Ok(None),
-        Some(b' ' | b'\r') => text_line_end(bytes, FIXED)?,
-        Some(_) => return Err(HeadError::Malformed),
-    }) else {
-        return Ok(None);
-    };
-    let http11 = match &bytes[..8] {
-        b"HTTP/1.1" => true,
-        b"HTTP/1.0" => false,
-        _ => return Err(HeadError::UnsupportedVersion),
-    };
-    let status = bytes[9..FIXED].iter().fold(0, |status, digit| status * 10 + u16::from(digit - b'0'));
+    let Some(http11) = version(bytes)? else { return Ok(None) };
+    let reason = VERSION + STATUS.len();
+    begins_like(&bytes[VERSION..], STATUS)?;
+    let Some(digits) = bytes.get(VERSION + 1..reason) else { return Ok(None) };
+    let status = digits.iter().fold(0, |status, digit| status * 10 + u16::from(digit - b'0'));
     if !(100..600).contains(&status) {
         return Err(HeadError::Malformed);
     }
-    Ok(Some((end + 2, StatusLine { status, http11 })))
+    match bytes.get(reason) {
+        None => Ok(None),
+        Some(b' ' | b'\r') => {
+            let end = text_line_end(bytes, reason)?;
+            Ok(end.map(|end| (end + 2, StatusLine { status, http11 })))
+        }
+        Some(_) => Err(HeadError::Malformed),
+    }
 }

@@ -75,6 +75,23 @@ fn the_connection_is_kept_as_version_and_connection_fields_say() {
     assert!(!kept("1.0", "connection: keep-alive, close\r\n"));
 }
 
+/// A GET with a body is read, because its framing is clear, but what is behind us may not have read it.
+#[test]
+fn a_body_where_none_belongs_ends_the_connection() {
+    let kept = |method: &str, fields: &str| {
+        let wire = format!("{method} / HTTP/1.1\r\nhost: a\r\n{fields}\r\n");
+        request(wire.as_bytes()).unwrap().0.keep_alive
+    };
+    for method in ["GET", "HEAD", "OPTIONS", "TRACE"] {
+        assert!(!kept(method, "content-length: 1\r\n"), "{method}");
+        assert!(!kept(method, "transfer-encoding: chunked\r\n"), "{method}");
+        assert!(kept(method, "content-length: 0\r\n"), "{method}");
+    }
+    for method in ["POST", "PUT", "PATCH", "DELETE"] {
+        assert!(kept(method, "content-length: 1\r\n"), "{method}");
+    }
+}
+
 #[test]
 fn http_1_0_needs_no_host_and_takes_a_length() {
     let (head, _) = request(b"POST /x HTTP/1.0\r\ncontent-length: 3\r\n\r\n").unwrap();
@@ -111,6 +128,7 @@ fn the_target_forms_of_rfc_9112_give_one_path() {
     assert_eq!(parts("GET HTTPS://h.example:81/a:b"), wanted("/a:b", ""));
     assert_eq!(parts("GET http://h.example:81?b"), wanted("", "b"));
     assert_eq!(parts("GET http://h.example:81"), wanted("", ""));
+    assert_eq!(parts("GET /a?b#c\\\"{}|^`"), wanted("/a", "b#c\\\"{}|^`"));
     assert_eq!(parts("GET /http://x/y"), wanted("/http://x/y", ""));
     assert_eq!(parts("OPTIONS *"), wanted("*", ""));
 }

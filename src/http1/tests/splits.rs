@@ -84,6 +84,9 @@ fn the_verdict_on_a_faulty_head_does_not_depend_on_reads() {
         "GET / HTTP/1.1\r\nhost: a\r\nx: y\nz: 1\r\n\r\n".to_owned(),
         "GET / HTTP/3.0\r\n\r\n".to_owned(),
         "GET / HTTP/3.0\rX".to_owned(),
+        "GET / HTTP/3.0\0".to_owned(),
+        "FOO / HTTP/3.0\rX".to_owned(),
+        "GET / HTTP/1.1\r\ncontent-length: x\r\nb\0: c\r\n\r\n".to_owned(),
         "FOO / HTTP/1.1\r\n\r\n".to_owned(),
         format!("GET /{long} HTTP/1.1\r\n\r\n"),
         format!("GET /{long}\0"),
@@ -102,5 +105,19 @@ fn the_verdict_on_a_faulty_head_does_not_depend_on_reads() {
     for wire in &messages {
         same_whatever_the_reads(wire.as_bytes(), &TIGHT);
         same_whatever_the_reads(wire.as_bytes(), &HeadLimits::default());
+    }
+}
+
+#[test]
+fn a_fault_is_told_before_the_blank_line() {
+    for wire in [
+        "GET / HTTP/5.6",
+        "PUT / HTTP/1.1\r\ncontent-length: 1\r\ncontent-length: 2\r\n",
+        "PUT / HTTP/1.1\r\ncontent-length: 1000000000000000000000\r\n",
+        "PUT / HTTP/1.1\r\ntransfer-encoding: chunked\r\ncontent-length: 2\r\n",
+        "PUT / HTTP/1.1\r\ntransfer-encoding: gzip\r\n",
+    ] {
+        let verdict = RequestHead::new().parse(wire.as_bytes(), &HeadLimits::default());
+        assert!(verdict.is_err(), "{wire}: {verdict:?}");
     }
 }
