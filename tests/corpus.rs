@@ -5,6 +5,10 @@
 use std::fs;
 use std::path::Path;
 
+#[path = "../fuzz/properties/chunked.rs"]
+mod chunked;
+#[path = "../fuzz/properties/head.rs"]
+mod head;
 #[path = "../fuzz/properties/pat.rs"]
 mod pat;
 #[path = "../fuzz/properties/peek_json.rs"]
@@ -31,6 +35,16 @@ fn replay(target: &str, property: fn(&[u8])) {
         inputs += 1;
     }
     assert!(inputs > 0, "{} is empty", folder.display());
+}
+
+#[test]
+fn no_head_of_the_corpus_crashes_the_parsers_or_means_two_things() {
+    replay("head", head::check);
+}
+
+#[test]
+fn no_chunked_body_of_the_corpus_crashes_the_scanner_or_is_passed_on_as_another() {
+    replay("chunked", chunked::check);
 }
 
 #[test]

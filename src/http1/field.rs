@@ -1,7 +1,6 @@
 //! One header line as spans into the head, and a fixed list of them.
 
 use super::Known;
-use super::grammar;
 
 /// The most fields any head may have, whatever the settings say. Ours, and below the 96 that
 /// monoio-http's decoders hold, so that a head we accept is one they accept.
@@ -143,10 +142,4 @@ impl Fields {
     pub(super) const fn repeats_any(&self, bits: u64) -> bool {
         self.repeated & bits != 0
     }
-}
-
-/// Whether `name` is a valid field name (RFC 9110 §5.1).
-#[must_use]
-pub fn is_name(name: &[u8]) -> bool {
-    !name.is_empty() && grammar::run(name, grammar::NAME) == name.len()
 }

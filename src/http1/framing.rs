@@ -2,7 +2,7 @@
 
 use super::Known;
 use super::field::{Field, Fields};
-use super::grammar;
+use super::grammar::{self, NameKind};
 use super::head::HeadError;
 
 /// The body that follows a request head.
@@ -104,6 +104,16 @@ pub(super) fn keep_alive(fields: &mut Fields, buf: &[u8], http11: bool) -> Resul
     }
     let mut options = Options::default();
     let mut named = 0;
+    // Nearly all there are.
+    if !fields.repeats_any(Known::Connection.bit()) {
+        let value = fields.first(Known::Connection).map_or(&b""[..], |field| field.value.of(buf));
+        if value.eq_ignore_ascii_case(b"keep-alive") {
+            return Ok(true);
+        }
+        if value.eq_ignore_ascii_case(b"close") {
+            return Ok(false);
+        }
+    }
     for at in 0..fields.as_slice().len() {
         let Field { known: Known::Connection, value, .. } = fields.as_slice()[at] else { continue };
         for member in grammar::members(value.of(buf)) {
@@ -111,7 +121,7 @@ pub(super) fn keep_alive(fields: &mut Fields, buf: &[u8], http11: bool) -> Resul
                 options.close = true;
             } else if member.eq_ignore_ascii_case(b"keep-alive") {
                 options.keep_alive = true;
-            } else if !super::field::is_name(member) {
+            } else if grammar::name_kind(member) == NameKind::Invalid {
                 return Err(HeadError::Malformed);
             } else {
                 named += 1;

@@ -3,7 +3,7 @@
 use super::Known;
 use super::field::{FIELDS_CAPACITY, Field, Fields, Span};
 use super::framing::{self, BodyLength};
-use super::grammar;
+use super::grammar::{self, NameKind};
 
 /// How large a head may be. Every limit is finite.
 ///
@@ -148,77 +148,65 @@ pub(super) enum Stage {
 /// The fate of one line: its length with CRLF, or not all of it is here.
 pub(super) type Line<T> = Result<Option<T>, HeadError>;
 
-/// The walk over a head's lines: remembers across reads where the first unparsed line begins and how far
-/// that line was looked at, so that a head sent byte by byte is not scanned anew for each byte.
+/// The walk over a head's lines: remembers across reads where the first unfinished line begins, and parses it again from
+/// there when there is more of it.
 ///
-/// The verdict is that of the first offending byte, whatever the reads were: a line is parsed left to
-/// right, lines are judged in order, and the bytes of an unfinished line are only searched for a reason to parse it.
+/// The verdict is that of the first offending byte, whatever the reads were: lines are judged in order, and each is
+/// parsed left to right. A head sent byte by byte costs at most one look at one line per read, which is less
+/// than the read.
 #[derive(Clone, Debug)]
 pub(super) struct Walk {
     pub(super) stage: Stage,
     /// Start of the first line that is not parsed.
     pub(super) line: usize,
-    /// How far that line was looked at, or `line`.
-    seen: usize,
+    /// What the framing fields have said so far.
+    body: BodyLength,
 }
 
 impl Walk {
     pub(super) const fn new() -> Self {
-        Self { stage: Stage::FirstLine, line: 0, seen: 0 }
+        Self { stage: Stage::FirstLine, line: 0, body: BodyLength::None }
     }
 
-    /// Whether it is worth parsing at `line`: not if the new bytes hold neither a line end nor a fault.
-    fn may_go_on(&mut self, window: &[u8], limit: usize) -> bool {
-        if self.seen == self.line {
-            return true; // nothing of this line was looked at: parse it straight away
-        }
-        if window.len() >= limit {
-            return true; // too long or not, the parser says which error comes first
-        }
-        // A CR may have been the last byte seen.
-        let mut from = self.line.max(self.seen - 1);
-        loop {
-            let at = grammar::find_control(window, from);
-            match window.get(at..) {
-                None | Some([] | [b'\r']) => break,
-                Some([b'\t', ..]) => from = at + 1,
-                // The line's end, or a fault: the parser says whether an earlier byte is a worse one.
-                Some(_) => return true,
-            }
-        }
-        self.seen = window.len();
-        false
+    /// The line at `self.line`, or as much as there is of it.
+    fn rest<'a>(&self, window: &'a [u8], bytes_max: usize) -> &'a [u8] {
+        let rest = &window[self.line..];
+        rest.get(..bytes_max).unwrap_or(rest)
     }
 
-    /// Parses one line at `self.line` with `parse`, which gets the bytes up to the line's limit and returns
-    /// the line's length once its CRLF is there. Returns false if more bytes are needed.
-    ///
-    /// # Errors
-    /// What `parse` says; `too_long` if the line does not end within `bytes_max`; [`HeadError::TooLarge`] if the
-    /// head does not end within its limit.
-    pub(super) fn line<T>(
-        &mut self,
+    /// The line is not whole in its `bytes_max` bytes of `window`: too long, or not all here.
+    fn unfinished<T>(
+        &self,
         window: &[u8],
         limits: &HeadLimits,
         (bytes_max, too_long): (usize, HeadError),
-        parse: impl FnOnce(&[u8], usize) -> Line<(usize, T)>,
     ) -> Line<T> {
-        let head_end = limits.head_bytes_ceiling();
-        let line_end = self.line.saturating_add(bytes_max).min(head_end);
-        if !self.may_go_on(window, line_end) {
-            return Ok(None);
+        let left = window.len() - self.line;
+        let room = limits.head_bytes_ceiling() - self.line;
+        match (left >= bytes_max.min(room), bytes_max < room) {
+            (false, _) => Ok(None),
+            (true, true) => Err(too_long),
+            (true, false) => Err(HeadError::TooLarge),
         }
-        let bytes = &window[self.line..window.len().min(line_end)];
-        if let Some((len, parsed)) = parse(bytes, self.line)? {
-            self.line += len;
-            self.seen = self.line;
-            return Ok(Some(parsed));
+    }
+}
+
+/// Parses the first line with `parse`, which gets the bytes from its start up to its limit, and returns its length and
+/// what it says. `None` if more bytes are needed.
+pub(super) fn walk_first_line<T>(
+    walk: &mut Walk,
+    buf: &[u8],
+    limits: &HeadLimits,
+    parse: impl FnOnce(&[u8], usize) -> Line<(usize, T)>,
+) -> Line<T> {
+    let window = limits.window(buf);
+    let bytes_max = limits.first_line_bytes_max;
+    match parse(walk.rest(window, bytes_max), walk.line)? {
+        None => walk.unfinished(window, limits, (bytes_max, HeadError::TargetTooLong)),
+        Some((len, line)) => {
+            walk.line += len;
+            Ok(Some(line))
         }
-        if window.len() >= line_end {
-            return Err(if line_end == head_end { HeadError::TooLarge } else { too_long });
-        }
-        self.seen = window.len();
-        Ok(None)
     }
 }
 
@@ -233,65 +221,68 @@ pub(super) fn walk_fields(
 ) -> Line<BodyLength> {
     let window = limits.window(buf);
     let fields_max = limits.fields_max.min(FIELDS_CAPACITY);
+    let bound = (limits.field_bytes_max, HeadError::TooLarge);
     loop {
-        let room = fields.as_slice().len() < fields_max;
-        let bound = (limits.field_bytes_max, HeadError::TooLarge);
-        match walk.line(window, limits, bound, |bytes, at| field_line(bytes, at, room))? {
-            None => return Ok(None),
-            Some(None) => return framing::body_length(fields, buf, http11).map(Some),
-            Some(Some(field)) => {
-                fields.push(field);
-                if framing::FRAMING & field.known.bit() != 0 {
-                    framing::body_length(fields, buf, http11)?;
-                }
+        let bytes = walk.rest(window, bound.0);
+        match bytes {
+            [b'\r', b'\n', ..] => {
+                walk.line += 2;
+                return Ok(Some(walk.body));
             }
+            [] | [b'\r'] => return walk.unfinished(window, limits, bound),
+            [b'\r', ..] => return Err(HeadError::Malformed),
+            _ if fields.as_slice().len() >= fields_max => return Err(HeadError::TooManyFields),
+            _ => {}
+        }
+        let Some(field) = field_line(bytes, walk.line)? else {
+            return walk.unfinished(window, limits, bound);
+        };
+        walk.line = field.line.end();
+        fields.push(field);
+        if framing::FRAMING & field.known.bit() != 0 {
+            walk.body = framing::body_length(fields, buf, http11)?;
         }
     }
 }
 
-/// Parses the first line by `parse`. Returns `None` if more bytes are needed.
-pub(super) fn walk_first_line<T>(
-    walk: &mut Walk,
-    buf: &[u8],
-    limits: &HeadLimits,
-    parse: impl FnOnce(&[u8], usize) -> Line<(usize, T)>,
-) -> Line<T> {
-    let bound = (limits.first_line_bytes_max, HeadError::TargetTooLong);
-    walk.line(limits.window(buf), limits, bound, parse)
-}
-
-/// One field line, or the blank line (`None`), that begins at offset `at` of the head.
-fn field_line(bytes: &[u8], at: usize, room: bool) -> Line<(usize, Option<Field>)> {
-    match bytes {
-        [] | [b'\r'] => return Ok(None),
-        [b'\r', b'\n', ..] => return Ok(Some((2, None))),
-        [b'\r', ..] => return Err(HeadError::Malformed),
-        _ if !room => return Err(HeadError::TooManyFields),
-        _ => {}
-    }
-    // The name ends at the first byte that is none of its own. Anything but a colon there is an error, which
-    // covers leading white space (obs-fold), white space before the colon and a line without a colon.
-    let name_len = grammar::run(bytes, grammar::NAME);
-    match bytes.get(name_len) {
-        None => return Ok(None),
-        Some(b':') if name_len > 0 => {}
-        Some(_) => return Err(HeadError::Malformed),
-    }
-    let Some(end) = text_line_end(bytes, name_len + 1)? else { return Ok(None) };
+/// The field line that begins at offset `at` of the head; `None` if its end is not there yet.
+#[inline] // benches/head_parse.rs
+fn field_line(bytes: &[u8], at: usize) -> Line<Field> {
+    // Anything but a colon behind the name is an error, which covers leading white space (obs-fold), white space before
+    // the colon and a line without a colon.
+    let name_len = grammar::find_colon_or_invisible(bytes);
     let name = &bytes[..name_len];
-    let known = Known::classify(name);
+    let known = match bytes.get(name_len) {
+        Some(b':') => known_name(name)?,
+        None => return known_name(name).map(|_| None),
+        Some(_) => return Err(HeadError::Malformed),
+    };
+    let Some(end) = text_line_end(bytes, name_len + 1)? else { return Ok(None) };
     if known == Known::Underscored && Known::is_shadowed_by(name) {
         return Err(HeadError::RepeatedField);
     }
     let (value_start, value_end) = trimmed(bytes, name_len + 1, end);
-    let field = Field {
+    Ok(Some(Field {
         name: Span::new(at, at + name_len),
         value: Span::new(at + value_start, at + value_end),
         line: Span::new(at, at + end + 2),
         known,
         named_by_connection: false,
-    };
-    Ok(Some((end + 2, Some(field))))
+    }))
+}
+
+/// Which field a name of visible bytes names. Known names are valid as they are; others are checked byte by byte.
+#[inline] // benches/head_parse.rs
+fn known_name(name: &[u8]) -> Result<Known, HeadError> {
+    let known = Known::by_name(name);
+    if known > Known::XForwardedOther {
+        return Ok(known);
+    }
+    match grammar::name_kind(name) {
+        NameKind::Invalid => Err(HeadError::Malformed),
+        NameKind::Plain => Ok(known),
+        NameKind::Underscored => Ok(Known::Underscored),
+    }
 }
 
 /// Checks as much of `pattern` as `bytes` reach; a `0` in it stands for any digit.
@@ -317,6 +308,7 @@ pub(super) fn version(bytes: &[u8]) -> Line<bool> {
 
 /// Where the CRLF stands that ends the text beginning at `from`: HTAB, SP, visible ASCII and obs-text
 /// (RFC 9110 §5.5). `None` if it is not there yet.
+#[inline] // benches/head_parse.rs
 pub(super) fn text_line_end(bytes: &[u8], mut from: usize) -> Line<usize> {
     loop {
         let end = grammar::find_control(bytes, from);
@@ -329,12 +321,14 @@ pub(super) fn text_line_end(bytes: &[u8], mut from: usize) -> Line<usize> {
     }
 }
 
-/// `bytes[start..end]` without the white space around it.
+/// `bytes[start..end]` without the white space around it. There are no control bytes in it but HTAB, so white space is
+/// whatever is not above SP.
+#[inline] // benches/head_parse.rs
 fn trimmed(bytes: &[u8], mut start: usize, mut end: usize) -> (usize, usize) {
-    while start < end && matches!(bytes[start], b' ' | b'\t') {
+    while start < end && bytes[start] <= b' ' {
         start += 1;
     }
-    while end > start && matches!(bytes[end - 1], b' ' | b'\t') {
+    while start < end && bytes[end - 1] <= b' ' {
         end -= 1;
     }
     (start, end)

@@ -1,12 +1,15 @@
 //! Which header fields the proxy knows, and what follows from the name alone.
 
 /// The fields that the proxy itself reads, removes or writes. All others are [`Known::Other`] and pass.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Known {
     /// Any other field.
     #[default]
     Other,
+    /// Any other `X-Forwarded-…`. The name is told by its beginning, as is [`Self::Other`] by what it is not: these two, and no
+    /// others, may be no valid name at all.
+    XForwardedOther,
     /// A name with `_` in it. Servers that read `-` and `_` alike (CGI, WSGI) would take it for another
     /// field, so it is never passed on; one that shadows a known field is an error.
     Underscored,
@@ -42,8 +45,6 @@ pub enum Known {
     XForwardedHost,
     XForwardedPort,
     XForwardedProto,
-    /// Any other `X-Forwarded-…`.
-    XForwardedOther,
     XGuardrailsRequest,
     XRealIp,
     XRequestId,
@@ -51,17 +52,17 @@ pub enum Known {
 }
 
 impl Known {
-    /// Which field a valid field name names, in any case.
+    /// Which field a field name names, in any case.
+    ///
+    /// * `name`: visible ASCII. That [`Known::Other`] is a valid name at all is for the caller to check; every other
+    ///   answer implies it.
     ///
     /// # Cost
-    /// One look at the length, then whole-word compares (`benches/head_parse.rs`).
+    /// One look at the length, then compares of whole words (`benches/head_parse.rs`).
     #[must_use]
     pub fn classify(name: &[u8]) -> Self {
         let known = Self::by_name(name);
-        if known == Self::Other && memchr::memchr(b'_', name).is_some() {
-            return Self::Underscored;
-        }
-        known
+        if known == Self::Other && name.contains(&b'_') { Self::Underscored } else { known }
     }
 
     /// Connection-level fields (RFC 9110 §7.6.1, and the older ones in use): they end at this proxy,
@@ -118,12 +119,15 @@ impl Known {
     }
 
     /// Fields with a name of their own, then the `X-Forwarded-…` family.
-    fn by_name(name: &[u8]) -> Self {
+    #[inline] // benches/head_parse.rs
+    pub(super) fn by_name(name: &[u8]) -> Self {
         let known = Self::by_length(name);
-        let is_forwarded = || name.first_chunk::<12>().is_some_and(|start| folded(start) == *b"x-forwarded-");
+        let is_forwarded =
+            || name.first_chunk::<12>().is_some_and(|start| Key::of(start).is(Key::of(b"x-forwarded-")));
         if known == Self::Other && is_forwarded() { Self::XForwardedOther } else { known }
     }
 
+    #[inline] // benches/head_parse.rs
     fn by_length(name: &[u8]) -> Self {
         match name.len() {
             2 => one_of(name, [(b"te", Self::Te)]),
@@ -194,14 +198,39 @@ impl Known {
 
 const _: () = assert!((Known::XUserId as u8) < 64, "every field has a bit");
 
-/// `name` in lower case, if it has `N` bytes; zeros otherwise. Setting bit 5 folds letters and leaves digits
-/// and `-` alone; no other name byte folds onto a letter, a digit or `-`.
-fn folded<const N: usize>(name: &[u8]) -> [u8; N] {
-    name.first_chunk::<N>().map_or([0; N], |bytes| bytes.map(|b| b | 0x20))
+/// A name of up to 24 bytes as words in lower case, which overlap where its length is no multiple of theirs. Setting bit
+/// 5 folds letters and leaves digits and `-` alone; no other visible byte folds onto a letter, a digit or `-`.
+#[derive(Clone, Copy)]
+struct Key(u64, u64, u64);
+
+impl Key {
+    #[inline] // benches/head_parse.rs
+    fn of<const N: usize>(name: &[u8; N]) -> Self {
+        const FOLD: u64 = 0x2020_2020_2020_2020;
+        let word = |at: usize| name[at..].first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes)) | FOLD;
+        let half = |at: usize| {
+            name[at..].first_chunk().map_or(0, |bytes| u64::from(u32::from_le_bytes(*bytes))) | FOLD
+        };
+        match N {
+            0..4 => Self(name.iter().fold(0, |word, &byte| word << 8 | u64::from(byte)) | FOLD, 0, 0),
+            4..8 => Self(half(0), half(N - 4), 0),
+            8..=16 => Self(word(0), word(N - 8), 0),
+            _ => Self(word(0), word(8), word(N - 8)),
+        }
+    }
+
+    /// A derived comparison would go through memory, and cost more than all else here (`benches/head_parse.rs`).
+    #[inline]
+    const fn is(self, other: Self) -> bool {
+        (self.0 ^ other.0) | (self.1 ^ other.1) | (self.2 ^ other.2) == 0
+    }
 }
 
 /// The field of that name among those of one length.
+#[inline] // benches/head_parse.rs
 fn one_of<const N: usize, const OF: usize>(name: &[u8], fields: [(&[u8; N], Known); OF]) -> Known {
-    let name = folded::<N>(name);
-    fields.iter().find(|(of_field, _)| **of_field == name).map_or(Known::Other, |&(_, known)| known)
+    const { assert!(N <= 24, "three words hold no more") };
+    let Some(name) = name.first_chunk::<N>() else { return Known::Other };
+    let name = Key::of(name);
+    fields.iter().find(|(of_field, _)| Key::of(of_field).is(name)).map_or(Known::Other, |&(_, known)| known)
 }

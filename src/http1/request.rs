@@ -157,15 +157,15 @@ impl RequestHead {
         };
         // A fragment is never sent (RFC 9110 §4.1), and who cuts a path there authorizes another path than it
         // forwards. In a query it decides nothing.
-        let path_len = memchr::memchr2(b'?', b'#', &bytes[path_start..]);
-        let question = path_len.map(|len| path_start + len);
-        if question.is_some_and(|at| bytes[at] == b'#') {
+        let path_end = path_start + grammar::find_path_end(&bytes[path_start..]);
+        if bytes.get(path_end) == Some(&b'#') {
             return Err(HeadError::Malformed);
         }
+        let query_start = bytes.len().min(path_end + 1);
         let (start, end) = (target.start(), target.end());
         self.target = target;
-        self.path = Span::new(start + path_start, question.map_or(end, |at| start + at));
-        self.query = Span::new(question.map_or(end, |at| start + at + 1), end);
+        self.path = Span::new(start + path_start, start + path_end);
+        self.query = Span::new(start + query_start, end);
         Ok(())
     }
 
@@ -229,11 +229,10 @@ fn first_line(bytes: &[u8], at: usize, may_skip: bool) -> Line<(usize, Option<Fi
         Some(_) => return Err(HeadError::Malformed),
     }
     let target_start = method_len + 1;
-    let target_len = grammar::run(&bytes[target_start..], grammar::TARGET);
-    let target_end = target_start + target_len;
+    let target_end = grammar::find_invisible(bytes, target_start);
     match bytes.get(target_end) {
         None => return Ok(None),
-        Some(b' ') if target_len > 0 => {}
+        Some(b' ') if target_end > target_start => {}
         Some(_) => return Err(HeadError::Malformed),
     }
     let Some(http11) = version_line_end(&bytes[target_end + 1..])? else { return Ok(None) };
@@ -247,6 +246,9 @@ const VERSION_LINE_END: usize = 10;
 
 /// Whether the version at the end of a request line is 1.1 (else it is 1.0); `None` if not all is here.
 fn version_line_end(bytes: &[u8]) -> Line<bool> {
+    if bytes.starts_with(b"HTTP/1.1\r\n") {
+        return Ok(Some(true));
+    }
     let Some(http11) = version(bytes)? else { return Ok(None) };
     begins_like(&bytes[VERSION..], b"\r\n")?;
     Ok((bytes.len() >= VERSION_LINE_END).then_some(http11))
@@ -269,6 +271,9 @@ fn method(name: &[u8]) -> Option<Method> {
 
 /// Where the authority of an absolute target begins, if it is one.
 fn authority_start(target: &[u8]) -> Option<usize> {
+    if target.starts_with(b"/") {
+        return None;
+    }
     let colon = memchr::memchr(b':', target)?;
     let scheme = &target[..colon];
     let is_http = scheme.eq_ignore_ascii_case(b"http") || scheme.eq_ignore_ascii_case(b"https");
@@ -282,25 +287,18 @@ fn authority_len(bytes: &[u8]) -> usize {
 
 /// `uri-host [ ":" port ]`, not empty: we serve no scheme whose URIs have no host (RFC 9110 §7.2).
 fn is_host(host: &[u8]) -> bool {
-    if host.is_empty() || grammar::run(host, grammar::HOST) != host.len() {
-        return false;
-    }
-    let after_name = match host {
-        [b'[', ..] => match memchr::memchr(b']', host) {
-            Some(end) if host[1..end].iter().all(|b| b.is_ascii_hexdigit() || matches!(b, b':' | b'.')) => {
-                end + 1
+    let name_end = match host {
+        [b'[', literal @ ..] => match memchr::memchr(b']', literal) {
+            Some(len) if literal[..len].iter().all(|b| b.is_ascii_hexdigit() || matches!(b, b':' | b'.')) => {
+                len + 2
             }
             _ => return false,
         },
-        _ => match host.iter().position(|&b| matches!(b, b':' | b'[' | b']')) {
-            Some(0) => return false,
-            Some(end) => end,
-            None => return true,
-        },
+        name => grammar::run(name, grammar::HOST),
     };
-    match &host[after_name..] {
-        [] => true,
-        [b':', port @ ..] => port.len() <= 5 && port.iter().all(u8::is_ascii_digit),
+    match &host[name_end..] {
+        [] => name_end > 0,
+        [b':', port @ ..] => name_end > 0 && port.len() <= 5 && port.iter().all(u8::is_ascii_digit),
         _ => false,
     }
 }
