@@ -4,6 +4,7 @@
 //! * [`mock`]: a model server that answers as told: counts, sizes, pace, faults (`cube-mock`).
 //! * [`load`]: a client that checks every event of many streams at once (`cube-stream`); [`histogram`]: its times.
 //! * [`bench`]: what the proxy costs beside its peers (`cube-bench`); [`relay`]: the floor (`cube-relay`).
+//! * [`soak`]: load with faults and reloads, and whether it all adds up (`cube-soak`).
 //! * [`demo`]: README's first command (`cube-demo`).
 //! * [`tables`], [`launch`], [`fetch`]: a tables file, child processes, one request; for all that starts a proxy.
 //! * [`http1`]: the little HTTP/1.1 that mock and clients share; lenient, and cheaper than what is measured.
@@ -24,4 +25,5 @@ pub mod load;
 pub mod mock;
 pub mod poller;
 pub mod relay;
+pub mod soak;
 pub mod tables;

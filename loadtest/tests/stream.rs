@@ -1,7 +1,7 @@
 //! The load client against the mock: right streams pass, every kind of wrong one is told by its name.
 #![allow(clippy::unwrap_used, reason = "a test says so by failing")]
 
-use cube_loadtest::load::{Load, Mode, Options, Report};
+use cube_loadtest::load::{Load, Mode, Options, Outcome, Report};
 use cube_loadtest::mock::Mock;
 use std::collections::BTreeMap;
 
@@ -99,6 +99,35 @@ fn streams_that_are_left_or_cut_on_purpose_are_no_failures() {
     assert!(report.is_clean(), "{report:?}");
     assert!(report.left > 50 && report.cut_as_asked > 50 && report.completed > 50, "{report:?}");
     assert_eq!(report.left + report.cut_as_asked + report.completed, 400);
+}
+
+#[test]
+fn named_requests_are_remembered_one_by_one_and_some_leave_before_the_answer() {
+    let mock = mock();
+    let report = run(&mock, |options| {
+        options.requests = 200;
+        options.leave_share = 0.2;
+        options.cut_share = 0.2;
+        options.leave_unanswered_share = 0.2;
+        options.concurrency = 40;
+        options.request_ids = Some("name".to_owned());
+    });
+    assert!(report.is_clean(), "{report:?}");
+    let count = |of| report.outcomes.iter().filter(|outcome| **outcome == of).count() as u64;
+    assert_eq!(report.outcomes.len(), 200);
+    assert_eq!(
+        (count(Outcome::Completed), count(Outcome::CutAsAsked)),
+        (report.completed, report.cut_as_asked)
+    );
+    let unanswered = count(Outcome::LeftUnanswered);
+    assert_eq!(count(Outcome::Left) + unanswered, report.left);
+    assert!(unanswered > 10, "{report:?}");
+    // Our side of a connection is closed before the mock sees it.
+    let start = std::time::Instant::now();
+    while mock.stats().cancelled_before_head < unanswered && start.elapsed().as_secs() < 5 {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    assert_eq!(mock.stats().cancelled_before_head, unanswered);
 }
 
 #[test]

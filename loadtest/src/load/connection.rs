@@ -15,6 +15,8 @@ pub(super) enum Plan {
     ReadAll,
     /// Leave after so many events.
     LeaveAfter(u32),
+    /// Leave once the request has been sent and before anything comes back.
+    LeaveUnanswered,
     /// The mock cuts it.
     ExpectCut,
 }
@@ -56,6 +58,8 @@ pub(super) struct Connection {
     pub(super) socket: Option<OwnedFd>,
     pub(super) interest: Interest,
     pub(super) plan: Plan,
+    /// Which request of the run this is.
+    pub(super) number: u64,
     /// When the request was begun; the time-out counts from here.
     pub(super) begun: u64,
     /// When the request's last byte was sent.
@@ -78,6 +82,7 @@ impl Connection {
             socket: None,
             interest: Interest::ReadWrite,
             plan: Plan::ReadAll,
+            number: 0,
             begun: 0,
             sent: 0,
             phase: Phase::Idle,
@@ -101,8 +106,14 @@ impl Connection {
         matches!(self.phase, Phase::Sending { .. })
     }
 
+    /// Whether the request has been sent and nothing has come back.
+    pub(super) const fn waiting(&self) -> bool {
+        matches!(self.phase, Phase::Head) && !self.answering
+    }
+
     /// Begins an exchange on the socket that is there.
-    pub(super) fn begin(&mut self, request: Rc<[u8]>, plan: Plan, now: u64) {
+    pub(super) fn begin(&mut self, number: u64, request: Rc<[u8]>, plan: Plan, now: u64) {
+        self.number = number;
         self.request = request;
         self.plan = plan;
         self.begun = now;

@@ -2,7 +2,8 @@
 
 use super::check::Expected;
 use super::connection::{Connection, Plan, Progress};
-use super::tally::{Report, Tally};
+use super::requests::Requests;
+use super::tally::{Outcome, Report, Tally};
 use super::{Live, Mode, Options};
 use crate::clock::now_ns;
 use crate::fetch::Origin;
@@ -13,7 +14,6 @@ use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, connect, re
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::net::SocketAddr;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -21,18 +21,16 @@ const READ_BYTES: usize = 256 * 1024;
 const BATCH: usize = 256;
 /// How often time-outs, the end and other threads' wishes are looked at.
 const LOOK_NS: u64 = 10_000_000;
+/// How long a caller that leaves before the answer waits: long enough for the request to have reached the mock.
+const UNANSWERED_NS: u64 = 50_000_000;
 
 pub(super) struct Engine {
     address: SocketAddr,
     mode: Mode,
     expected: Expected,
-    /// The request without its last CRLF's body: head up to the blank line, and body.
-    head: Vec<u8>,
-    body: Vec<u8>,
-    request: Rc<[u8]>,
-    leave_share: f64,
-    cut_share: f64,
-    random: u64,
+    requests: Requests,
+    /// Each request's outcome is remembered.
+    named: bool,
     requests_left: u64,
     timeout_ns: u64,
     grace_ns: u64,
@@ -67,8 +65,6 @@ impl Engine {
             usage: options.include_usage,
             ndjson,
         };
-        let (head, body) = request(options, origin);
-        let whole = [&head[..], b"\r\n", &body].concat();
         let start = now_ns();
         let slots = options.concurrency.max(1);
         let every = if options.rate > 0.0 { slots as f64 / options.rate * 1e9 } else { 0.0 };
@@ -79,12 +75,8 @@ impl Engine {
             address,
             mode: options.mode,
             expected,
-            head,
-            body,
-            request: whole.into(),
-            leave_share: options.leave_share,
-            cut_share: options.cut_share,
-            random: options.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
+            requests: Requests::new(options, origin),
+            named: options.request_ids.is_some(),
             requests_left: if options.requests == 0 { u64::MAX } else { options.requests },
             timeout_ns: (options.timeout_s * 1e9) as u64,
             grace_ns: (options.grace_s * 1e9) as u64,
@@ -157,6 +149,11 @@ impl Engine {
             let connection = &self.slots[slot];
             if connection.busy() && now > connection.begun + self.timeout_ns {
                 self.finish(slot, Progress::Failed("timeout"), now);
+            } else if connection.plan == Plan::LeaveUnanswered
+                && connection.waiting()
+                && now > connection.begun + UNANSWERED_NS
+            {
+                self.finish(slot, Progress::Left, now);
             }
         }
     }
@@ -167,47 +164,36 @@ impl Engine {
             return;
         }
         self.requests_left -= 1;
-        let (plan, request) = self.plan();
+        let number = self.tally.started;
+        let (plan, request) = self.requests.next(number);
         if self.slots[slot].socket.is_none()
             && let Err(errno) = self.connect(slot)
         {
             self.tally.started += 1;
             self.tally.error(&format!("connect: {errno}"));
+            self.outcome(number, Outcome::Failed);
             // Not at once: a server that refuses would be asked without end.
             self.due.push(Reverse((now + LOOK_NS, slot)));
             return;
         }
         self.tally.started += 1;
+        self.outcome(number, Outcome::Unfinished);
         self.busy += 1;
         let connection = &mut self.slots[slot];
-        connection.begin(request, plan, now);
+        connection.begin(number, request, plan, now);
         connection.send(now);
         self.watch(slot);
     }
 
-    fn plan(&mut self) -> (Plan, Rc<[u8]>) {
-        if self.leave_share + self.cut_share == 0.0 {
-            return (Plan::ReadAll, Rc::clone(&self.request));
+    /// Remembers how a named request ended. It is first remembered, as unfinished, when it begins: in the order of numbers.
+    fn outcome(&mut self, number: u64, outcome: Outcome) {
+        if !self.named {
+            return;
         }
-        let events = u64::from(self.expected.events.unwrap_or(10).max(2));
-        let after = (self.next_random() % (events - 1)) as u32 + 1;
-        let dice = (self.next_random() >> 11) as f64 / (1_u64 << 53) as f64;
-        if dice < self.leave_share {
-            (Plan::LeaveAfter(after), Rc::clone(&self.request))
-        } else if dice < self.leave_share + self.cut_share {
-            let field = format!("x-mock-fault: cut-after-events={after}\r\n\r\n");
-            (Plan::ExpectCut, [&self.head[..], field.as_bytes(), &self.body].concat().into())
-        } else {
-            (Plan::ReadAll, Rc::clone(&self.request))
+        match usize::try_from(number).ok().and_then(|number| self.tally.outcomes.get_mut(number)) {
+            Some(known) => *known = outcome,
+            None => self.tally.outcomes.push(outcome),
         }
-    }
-
-    /// Xorshift64*: enough to choose who leaves.
-    fn next_random(&mut self) -> u64 {
-        self.random ^= self.random >> 12;
-        self.random ^= self.random << 25;
-        self.random ^= self.random >> 27;
-        self.random.wrapping_mul(0x2545_f491_4f6c_dd1d)
     }
 
     fn connect(&mut self, slot: usize) -> Result<(), Errno> {
@@ -274,6 +260,17 @@ impl Engine {
 
     fn finish(&mut self, slot: usize, progress: Progress, now: u64) {
         let mut keep = false;
+        let outcome = match progress {
+            Progress::Going => return,
+            Progress::Complete { .. } => Outcome::Completed,
+            Progress::Left if self.slots[slot].plan == Plan::LeaveUnanswered => Outcome::LeftUnanswered,
+            Progress::Left => Outcome::Left,
+            Progress::CutAsAsked => Outcome::CutAsAsked,
+            Progress::Failed(_) | Progress::Status(_) => Outcome::Failed,
+        };
+        if self.slots[slot].busy() {
+            self.outcome(self.slots[slot].number, outcome);
+        }
         match progress {
             Progress::Going => return,
             Progress::Complete { reusable } => {
@@ -303,42 +300,4 @@ impl Engine {
             self.begin(slot, now);
         }
     }
-}
-
-/// Head (without its blank line) and body of the requests.
-fn request(options: &Options, origin: &Origin) -> (Vec<u8>, Vec<u8>) {
-    let streams = options.mode == Mode::Stream;
-    let usage =
-        if streams && options.include_usage { ",\"stream_options\":{\"include_usage\":true}" } else { "" };
-    let model = serde_json::to_string(&options.model).expect("a string is JSON");
-    let prompt = "x".repeat(options.prompt_bytes);
-    let body = format!(
-        "{{\"model\":{model},\"messages\":[{{\"role\":\"user\",\"content\":\"{prompt}\"}}],\"stream\":{streams}{usage}}}"
-    );
-    let mut fields =
-        vec!["content-type: application/json".to_owned(), format!("content-length: {}", body.len())];
-    if let Some(pat) = &options.pat {
-        fields.push(format!("authorization: Bearer {pat}"));
-    }
-    if options.mode == Mode::NewConnection {
-        fields.push("connection: close".to_owned());
-    }
-    if streams && !options.unnumbered {
-        fields.push(format!("x-mock-events: {}", options.events));
-        fields.push(format!("x-mock-event-bytes: {}", options.event_bytes));
-        fields.push(format!("x-mock-pace-us: {}", options.pace_us));
-    }
-    if let Some(bytes) = options.body_bytes
-        && !streams
-    {
-        fields.push(format!("x-mock-body-bytes: {bytes}"));
-    }
-    // Last, so that they override what the mock has been told above.
-    fields.extend(options.fields.iter().cloned());
-    let mut head = format!("POST {}{} HTTP/1.1\r\nhost: {}\r\n", origin.base, options.path, origin.authority);
-    for field in fields {
-        head.push_str(&field);
-        head.push_str("\r\n");
-    }
-    (head.into_bytes(), body.into_bytes())
 }

@@ -1,7 +1,8 @@
 //! The load client: many exchanges at once on one thread, every one checked, all of them timed.
 //!
-//! `connection` (one exchange after another on a socket) → `check` (a stream's events) → `tally` (counts and report), run by
-//! `engine`. It costs less per event than the proxy: one `recv` per wake-up, events looked at where they lie.
+//! `requests` (what is sent) → `connection` (one exchange after another on a socket) → `check` (a stream's events) → `tally`
+//! (counts and report), run by `engine`. It costs less per event than the proxy: one `recv` per wake-up, events looked at where
+//! they lie.
 //!
 //! Besides load it plays the hazards of real callers: it leaves streams at random, and asks the mock to cut others, and
 //! tells what the proxy made of it.
@@ -9,9 +10,10 @@
 mod check;
 mod connection;
 mod engine;
+mod requests;
 mod tally;
 
-pub use tally::Report;
+pub use tally::{Outcome, Report};
 
 use crate::fetch::Origin;
 use anyhow::Result;
@@ -102,6 +104,12 @@ pub struct Options {
     /// Share of streams that the mock is told to cut after a random number of events.
     #[arg(long, default_value_t = 0.0)]
     pub cut_share: f64,
+    /// Share of streams that the mock is told to keep silent on, and that we leave before anything has come.
+    #[arg(long, default_value_t = 0.0)]
+    pub leave_unanswered_share: f64,
+    /// Name requests PREFIX-0, PREFIX-1, … in `X-Request-Id`, and remember how each ended.
+    #[arg(long, value_name = "PREFIX")]
+    pub request_ids: Option<String>,
     /// Seed of what is random.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,

@@ -4,6 +4,23 @@ use crate::histogram::{Histogram, Percentiles};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
+/// How one exchange ended, for whoever compares it with what others saw of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Complete and right.
+    Completed,
+    /// Left on purpose, in the middle of the answer.
+    Left,
+    /// Left on purpose, before the answer.
+    LeftUnanswered,
+    /// Cut, as the mock was told to.
+    CutAsAsked,
+    /// Wrong.
+    Failed,
+    /// Running when the run was over.
+    Unfinished,
+}
+
 /// Counts of one run, kept by the thread that runs it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Tally {
@@ -24,6 +41,8 @@ pub(super) struct Tally {
     pub(super) duplicated: u64,
     pub(super) reordered: u64,
     pub(super) errors: BTreeMap<String, u64>,
+    /// One per request if they are named, in the order of their numbers.
+    pub(super) outcomes: Vec<Outcome>,
     pub(super) first_byte: Histogram,
     pub(super) first_event: Histogram,
     pub(super) gap: Histogram,
@@ -68,6 +87,7 @@ impl Tally {
             duplicated: self.duplicated,
             reordered: self.reordered,
             errors: self.errors.clone(),
+            outcomes: self.outcomes.clone(),
             requests_per_s: self.completed as f64 / seconds,
             events_per_s: self.events as f64 / seconds,
             first_byte_us: self.first_byte.percentiles(),
@@ -113,6 +133,9 @@ pub struct Report {
     pub reordered: u64,
     /// Failures by kind.
     pub errors: BTreeMap<String, u64>,
+    /// How each request ended, by its number, if requests were named.
+    #[serde(skip)]
+    pub outcomes: Vec<Outcome>,
     /// Completed answers per second.
     pub requests_per_s: f64,
     /// Content events per second.
