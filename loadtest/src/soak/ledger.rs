@@ -80,7 +80,9 @@ impl Expected {
         match self {
             Self::Complete { completion_tokens: None } | Self::Answered => complete,
             Self::Complete { completion_tokens: wanted } => complete && completion_tokens == wanted,
-            Self::Left => status == 200 && (ending == Ending::CallerGone || completion_tokens.is_some()),
+            Self::Left => {
+                (ending == Ending::CallerGone && status == 200) || (complete && completion_tokens.is_some())
+            }
             Self::LeftUnanswered => ending == Ending::CallerGone && status == 499,
             Self::Cut => ending == Ending::UpstreamCut && status == 200,
             Self::Refused => ending == Ending::Refused && matches!(status, 401 | 404),
