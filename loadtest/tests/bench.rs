@@ -40,7 +40,7 @@ fn every_row_runs_on_the_relay_and_its_medians_are_written() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let json: Value = serde_json::from_slice(&std::fs::read(&json).unwrap()).unwrap();
     let cells = json["cells"].as_array().unwrap();
-    for row in ["S1", "S2", "S3", "S4", "S5", "S6", "K1", "L1", "L2"] {
+    for row in ["S1", "S2", "S3", "S4", "S5", "S6", "M1", "K1", "L1", "L2"] {
         let cell = cells.iter().find(|cell| cell["row"] == row && cell["peer"] == "relay");
         let cell = cell.unwrap_or_else(|| panic!("{row} is missing"));
         assert_eq!(cell["faults"], 0, "{cell}");

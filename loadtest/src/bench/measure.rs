@@ -39,6 +39,23 @@ pub(super) struct Sample {
     pub(super) report: Report,
 }
 
+impl Sample {
+    fn of_memory(row: Row, name: &str, round: usize, kib: f64) -> Self {
+        Self {
+            row,
+            peer: name.to_owned(),
+            round,
+            value: kib,
+            units: 1,
+            seconds: 0.0,
+            cpu_s: 0.0,
+            core_busy_s: 0.0,
+            pss_kib: Some((kib, kib)),
+            report: Report::default(),
+        }
+    }
+}
+
 /// Measures `row` on `peer`.
 pub(super) fn sample(
     row: Row,
@@ -53,7 +70,15 @@ pub(super) fn sample(
     options.origin.clone_from(&peer.origin);
     options.pat.clone_from(&peer.pat);
     let connections = options.concurrency as u64;
+    if row.is_memory() {
+        // What starting up took is given back within a second or so.
+        std::thread::sleep(times.warm_up + Duration::from_secs(1));
+    }
     let before = if peer.family.is_empty() { 0 } else { process::pss_bytes(&peer.family)? };
+    if row.quantity() == Quantity::Memory {
+        let value = before as f64 / 1024.0;
+        return Ok(Sample::of_memory(row, name, round, value));
+    }
     let load = Load::start(options)?;
     let holds = row.quantity() == Quantity::MemoryPerConnection;
     if holds {
@@ -77,6 +102,7 @@ pub(super) fn sample(
     let (units, value) = match row.quantity() {
         Quantity::CpuPerRequest => per_unit(cpu_s, done.completed - progress.completed),
         Quantity::CpuPerEvent => per_unit(cpu_s, done.events - progress.events),
+        Quantity::Memory => unreachable!("returned above"),
         Quantity::MemoryPerConnection => {
             (connections, (with as f64 - before as f64) / 1024.0 / connections as f64)
         }

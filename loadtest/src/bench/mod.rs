@@ -17,7 +17,7 @@ use crate::mock::{self, Mock};
 use anyhow::{Context as _, Result, bail};
 use measure::{Sample, Times};
 use peers::{Kind, Peer, Running};
-use rows::{Quantity, Row};
+use rows::Row;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -103,7 +103,7 @@ fn run_rows(options: &Options, peers: &[Peer], pinned: bool, directory: &Path) -
     let mut samples = Vec::new();
     for row in Row::ALL.into_iter().filter(|row| options.rows.contains(row)) {
         // Memory is measured on fresh processes; everything else on one set that runs all the while, idle in its turns off.
-        let memory = row.quantity() == Quantity::MemoryPerConnection;
+        let memory = row.is_memory();
         let mut running: Vec<Option<Running>> = peers.iter().map(|_| None).collect();
         for round in 0..options.rounds.max(1) {
             for (peer, running) in peers.iter().zip(&mut running) {
@@ -111,7 +111,7 @@ fn run_rows(options: &Options, peers: &[Peer], pinned: bool, directory: &Path) -
                     continue;
                 }
                 if running.is_none() {
-                    *running = Some(peer.start(mock.address(), cpu, directory)?);
+                    *running = Some(peer.start(mock.address(), cpu, directory, row == Row::S5)?);
                 }
                 let up = running.as_ref().expect("started above");
                 let sample = measure::sample(row, &peer.name, up, &mock, times, options.proxy_cpu, round)

@@ -51,11 +51,15 @@ pub(super) struct Running {
 
 impl Peer {
     /// Starts it on `cpu` in front of `upstream`, with its files in `directory`, and waits until it answers.
+    ///
+    /// `large`: for answers of hundreds of KiB, for which the peers are given the buffers that suit them best. Everywhere else
+    /// they pass on what comes as it comes.
     pub(super) fn start(
         &self,
         upstream: SocketAddr,
         cpu: Option<usize>,
         directory: &Path,
+        large: bool,
     ) -> Result<Running> {
         let directory = directory.join(&self.name);
         std::fs::create_dir_all(&directory)?;
@@ -76,12 +80,12 @@ impl Peer {
             ]),
             Kind::Nginx => {
                 let file = directory.join("nginx.conf");
-                std::fs::write(&file, nginx(address, upstream, &directory))?;
+                std::fs::write(&file, nginx(address, upstream, &directory, large))?;
                 Launch::new(program_in_path("nginx")?).arguments([Path::new("-c"), &file])
             }
             Kind::Haproxy => {
                 let file = directory.join("haproxy.cfg");
-                std::fs::write(&file, haproxy(address, upstream))?;
+                std::fs::write(&file, haproxy(address, upstream, large))?;
                 Launch::new(program_in_path("haproxy")?).arguments([Path::new("-db"), Path::new("-f"), &file])
             }
             Kind::Cube { program, extra } => {
@@ -177,8 +181,13 @@ pub(super) fn is_installed(name: &str) -> bool {
     program_in_path(name).is_ok()
 }
 
-fn nginx(address: SocketAddr, upstream: SocketAddr, directory: &Path) -> String {
+fn nginx(address: SocketAddr, upstream: SocketAddr, directory: &Path, large: bool) -> String {
     let directory = directory.display();
+    let buffers = if large {
+        "proxy_buffering on; proxy_buffers 8 64k; proxy_buffer_size 64k; proxy_busy_buffers_size 256k; proxy_max_temp_file_size 0;"
+    } else {
+        "proxy_buffering off;"
+    };
     format!(
         "daemon off;
 user root;
@@ -209,7 +218,7 @@ http {{
             proxy_pass http://model_server;
             proxy_http_version 1.1;
             proxy_set_header Connection \"\";
-            proxy_buffering off;
+            {buffers}
             proxy_request_buffering off;
             proxy_read_timeout 3600s;
         }}
@@ -219,11 +228,13 @@ http {{
     )
 }
 
-fn haproxy(address: SocketAddr, upstream: SocketAddr) -> String {
+fn haproxy(address: SocketAddr, upstream: SocketAddr, large: bool) -> String {
+    let buffers = if large { "tune.bufsize 65536" } else { "" };
     format!(
         "global
     nbthread 1
     maxconn 8000
+    {buffers}
 defaults
     mode http
     timeout connect 5s

@@ -18,6 +18,8 @@ pub(super) enum Row {
     S5,
     /// A new connection for each request, 16 callers.
     S6,
+    /// Memory of the process before any load.
+    M1,
     /// Memory per idle kept-alive connection.
     K1,
     /// Latency of a request, one caller.
@@ -35,19 +37,22 @@ pub(super) enum Quantity {
     CpuPerEvent,
     /// Memory of the peer per open connection that does nothing.
     MemoryPerConnection,
+    /// Memory of the peer that has answered one request.
+    Memory,
     /// Time as the caller sees it.
     Latency,
 }
 
 impl Row {
-    pub(super) const ALL: [Self; 9] =
-        [Self::S1, Self::S2, Self::S3, Self::S4, Self::S5, Self::S6, Self::K1, Self::L1, Self::L2];
+    pub(super) const ALL: [Self; 10] =
+        [Self::S1, Self::S2, Self::S3, Self::S4, Self::S5, Self::S6, Self::M1, Self::K1, Self::L1, Self::L2];
 
     pub(super) const fn quantity(self) -> Quantity {
         match self {
             Self::S1 | Self::S5 | Self::S6 => Quantity::CpuPerRequest,
             Self::S2 | Self::S3 => Quantity::CpuPerEvent,
             Self::S4 | Self::K1 => Quantity::MemoryPerConnection,
+            Self::M1 => Quantity::Memory,
             Self::L1 | Self::L2 => Quantity::Latency,
         }
     }
@@ -60,10 +65,16 @@ impl Row {
             Self::S4 => "open idle stream (KiB)",
             Self::S5 => "200 KiB answer, 16 callers (µs CPU)",
             Self::S6 => "new connection per request, 16 callers (µs CPU)",
+            Self::M1 => "idle process (KiB)",
             Self::K1 => "idle keep-alive connection (KiB)",
             Self::L1 => "request, one caller (µs, p50)",
             Self::L2 => "first event of a stream, one caller (µs, p50)",
         }
+    }
+
+    /// Whether it is about memory, which wants a fresh process each time.
+    pub(super) fn is_memory(self) -> bool {
+        matches!(self.quantity(), Quantity::Memory | Quantity::MemoryPerConnection)
     }
 
     /// The load, without where it goes. `scale` shrinks the number of connections for a quick look.
@@ -77,6 +88,8 @@ impl Row {
         options.mode = Mode::Json;
         match self {
             Self::S1 => options.concurrency = 64,
+            // Without load.
+            Self::M1 => {}
             Self::S2 => {
                 options.mode = Mode::Stream;
                 options.concurrency = 64;

@@ -1,7 +1,7 @@
 //! From samples to a table: medians per row and peer, and how cube-proxy compares with the best peer.
 
 use super::measure::Sample;
-use super::rows::{Quantity, Row};
+use super::rows::Row;
 use serde::Serialize;
 use std::fmt::Write as _;
 
@@ -125,7 +125,7 @@ pub(super) fn markdown(cells: &[Cell], peers: &[String]) -> String {
         let _ = writeln!(text, " {} |", ours.collect::<Vec<_>>().join(", "));
     }
     text.push_str("\n| row | peer | units/s | delay p50 µs | p99 µs |\n|---|---|---|---|---|\n");
-    for cell in cells.iter().filter(|cell| cell.row.quantity() != Quantity::MemoryPerConnection) {
+    for cell in cells.iter().filter(|cell| !cell.row.is_memory()) {
         let (p50, p99) = cell.delay_us;
         let _ = writeln!(
             text,
