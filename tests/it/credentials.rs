@@ -1,0 +1,191 @@
+//! Who is calling. Every credential that does not hold is answered by the same 401.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde_json::json;
+
+use crate::support::{Message, Pat, Proxy, Upstream, World, chat, get};
+
+fn now_unix_s() -> u64 {
+    now_unix_ms() / 1000
+}
+
+fn now_unix_ms() -> u64 {
+    u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap()
+}
+
+/// An answer without what may differ between two equal ones.
+fn without_its_id(answer: &Message) -> (String, Vec<(String, String)>, String) {
+    let own = ["x-request-id", "date"];
+    let fields = answer.fields.iter().filter(|(name, _)| !own.contains(&name.as_str())).cloned().collect();
+    (answer.start.clone(), fields, answer.text())
+}
+
+/// `secret` with its character at `at` changed into another of the alphabet.
+fn with_typo(secret: &str, at: usize) -> String {
+    let mut bytes = secret.as_bytes().to_vec();
+    bytes[at] = if bytes[at] == b'a' { b'b' } else { b'a' };
+    String::from_utf8(bytes).unwrap()
+}
+
+#[test]
+fn every_credential_that_does_not_hold_gets_the_same_401() {
+    let upstream = Upstream::bind();
+    let (mut world, tenant) = World::serving(&upstream.url());
+    let unknown = Pat::mint(tenant.user);
+    let other_secret = Pat::mint(tenant.user);
+    let mut with = |change: (&str, serde_json::Value)| {
+        let pat = Pat::mint(tenant.user);
+        let mut record = pat.record();
+        record[change.0] = change.1;
+        world.put(record);
+        pat
+    };
+    let expired = with(("expires_at", json!(now_unix_s() - 1)));
+    let expired_long_ago = with(("expires_at", json!(1)));
+    let not_yet = with(("not_before", json!(now_unix_s() + 3600)));
+    let revoked = with(("revoked", json!(true)));
+    // The ids are those of a PAT in force, the digest is another's.
+    let mut record = other_secret.record();
+    record["digest"] = unknown.record()["digest"].clone();
+    world.put(record);
+    let disabled = world.tenant("disabled").pat;
+    world.record("user", disabled.user)["status"] = json!("disabled");
+    let proxy = Proxy::of(&world);
+
+    let good = tenant.pat.secret.as_str();
+    let bearer = |secret: &str| format!("authorization: Bearer {secret}\r\n");
+    let mut presented: Vec<String> =
+        ["pat", "pat_", "pat__", "pat_x_y_z", "pat_a_b", "PAT_", "eyJh.eyJz.sig", "\u{e4}"]
+            .map(bearer)
+            .into();
+    for pat in [&unknown, &other_secret, &expired, &expired_long_ago, &not_yet, &revoked, &disabled] {
+        presented.push(pat.line());
+    }
+    presented.extend((0..good.len()).map(|at| bearer(&with_typo(good, at))));
+    presented.push(bearer(&good[..good.len() - 1]));
+    presented.push(bearer(&format!("{good}a")));
+    presented.push(bearer(&format!("{good}, Bearer {good}")));
+    presented.push(bearer(&format!("{good} {good}")));
+    presented.push(bearer(&format!("\"{good}\"")));
+    presented.push(bearer(&"pat_".repeat(1900)));
+    presented.push(bearer(&"a".repeat(149)));
+
+    let reference = proxy.ask(get("/proxy/acme/v1/models", &bearer("nonsense")));
+    assert_eq!(reference.status(), 401);
+    assert!(reference.field("www-authenticate").unwrap().starts_with("Bearer"), "{:?}", reference.fields);
+    let body = reference.json();
+    assert!(body["error"]["message"].is_string() && body["message"].is_string(), "{body}");
+
+    let mut caller = proxy.connect();
+    for line in presented {
+        // On one connection: a 401 is no reason to close it.
+        caller.send(get("/proxy/acme/v1/models", &line));
+        let answer = caller.response();
+        assert_eq!(without_its_id(&answer), without_its_id(&reference), "{line}");
+    }
+    caller.send(get("/proxy/acme/v1/models", &tenant.pat.line()));
+    assert_eq!(caller.response().status(), 200);
+}
+
+/// What is no bearer credential at all may be told so, but it is a 401 with a challenge all the same.
+#[test]
+fn without_a_bearer_credential_a_request_is_401_with_a_challenge() {
+    let (world, tenant) = World::serving("http://127.0.0.1:9");
+    let proxy = Proxy::of(&world);
+    let good = tenant.pat.secret.as_str();
+    let mut caller = proxy.connect();
+    for line in [
+        String::new(),
+        "authorization:\r\n".into(),
+        "authorization: Bearer\r\n".into(),
+        "authorization: Bearer  \r\n".into(),
+        format!("authorization: {good}\r\n"),
+        format!("authorization: Basic {good}\r\n"),
+        format!("authorization: Bearer\t{good}\r\n"),
+        format!("authorization: BearerX {good}\r\n"),
+        format!("cookie: authorization={good}\r\n"),
+    ] {
+        caller.send(get("/proxy/acme/v1/models", &line));
+        let answer = caller.response();
+        assert_eq!(answer.status(), 401, "{line}");
+        assert!(answer.field("www-authenticate").unwrap().starts_with("Bearer"), "{line}");
+    }
+}
+
+/// With a body on its way, too; and whether or not the domain exists.
+#[test]
+fn a_bad_credential_is_refused_before_the_body_is_looked_at() {
+    let upstream = Upstream::bind();
+    let (world, tenant) = World::serving(&upstream.url());
+    let proxy = Proxy::of(&world);
+    let bad = Pat::mint(tenant.user);
+    let mut caller = proxy.connect();
+    caller.send(chat(&bad));
+    let known = caller.response();
+    assert_eq!(known.status(), 401);
+    // The body that followed was drained, not parsed: the connection is in step.
+    caller.send(chat(&bad).replace("/proxy/acme/", "/proxy/nowhere/"));
+    assert_eq!(without_its_id(&caller.response()), without_its_id(&known));
+
+    // Only the head: nothing waits for the body.
+    let request = chat(&bad);
+    let mut caller = proxy.connect();
+    caller.send(&request[..request.find("\r\n\r\n").unwrap() + 4]);
+    assert_eq!(caller.response().status(), 401);
+    assert!(upstream.try_accept().is_none());
+}
+
+#[test]
+fn two_authorization_fields_are_refused() {
+    let (world, tenant) = World::serving("http://127.0.0.1:9");
+    let proxy = Proxy::of(&world);
+    let twice = format!("{}{}", tenant.pat.line(), tenant.pat.line());
+    let status = proxy.ask(get("/proxy/acme/v1/models", &twice)).status();
+    assert!([400, 401].contains(&status), "{status}");
+}
+
+/// RFC 9110 §11.1: the scheme's case does not matter, one or more spaces follow it.
+#[test]
+fn the_scheme_is_read_in_any_case_and_with_any_number_of_spaces() {
+    let (world, tenant) = World::serving("http://127.0.0.1:9");
+    let proxy = Proxy::of(&world);
+    for scheme in ["Bearer ", "bearer ", "BEARER ", "bEaReR ", "Bearer   "] {
+        let line = format!("Authorization: {scheme}{}\r\n", tenant.pat.secret);
+        assert_eq!(proxy.ask(get("/proxy/acme/v1/models", &line)).status(), 200, "{scheme:?}");
+    }
+}
+
+#[test]
+fn authorization_wins_over_x_api_key() {
+    let (world, tenant) = World::serving("http://127.0.0.1:9");
+    let proxy = Proxy::of(&world);
+    let good = &tenant.pat.secret;
+    let bad = Pat::mint(tenant.user).secret;
+    let both = |bearer: &str, key: &str| format!("authorization: Bearer {bearer}\r\nx-api-key: {key}\r\n");
+    assert_eq!(proxy.ask(get("/proxy/acme/v1/models", &both(good, &bad))).status(), 200);
+    assert_eq!(proxy.ask(get("/proxy/acme/v1/models", &both(&bad, good))).status(), 401);
+}
+
+/// Goal: expiry is absolute and never moved by use. Method: a PAT that expires a moment from now, used all the
+/// time on one connection until it is refused.
+#[test]
+fn a_pat_expires_while_it_is_in_use() {
+    let (mut world, tenant) = World::serving("http://127.0.0.1:9");
+    let expires_at = now_unix_s() + 2;
+    world.record("pat", tenant.pat.id)["expires_at"] = json!(expires_at);
+    let proxy = Proxy::of(&world);
+    let mut caller = proxy.connect();
+    loop {
+        let before = now_unix_s();
+        caller.send(get("/proxy/acme/v1/models", &tenant.pat.line()));
+        let status = caller.response().status();
+        if status == 401 {
+            // The proxy's clock is as exact as its milliseconds.
+            assert!(now_unix_ms() + 5 >= expires_at * 1000, "refused before its time");
+            break;
+        }
+        assert_eq!(status, 200);
+        assert!(before <= expires_at + 1, "served after its time");
+    }
+}

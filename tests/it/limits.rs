@@ -1,0 +1,218 @@
+//! Everything a stranger can send is bounded, in bytes and in time; each bound has its status.
+
+use crate::support::requests::{chat_body, chat_path};
+use crate::support::{Proxy, Upstream, World, chat, chunk, get, json_answer, post};
+
+/// The status of the only answer to `request`, sent on a connection that must then be closed.
+fn refusal(proxy: &Proxy, request: impl AsRef<[u8]>) -> u16 {
+    let mut caller = proxy.connect();
+    caller.offer(request);
+    let (bytes, end) = caller.rest();
+    let text = String::from_utf8_lossy(&bytes);
+    let status = text.split(' ').nth(1).and_then(|code| code.parse().ok());
+    status.unwrap_or_else(|| panic!("no answer, then {end:?}: {text:?}"))
+}
+
+#[test]
+fn a_head_within_the_limits_is_served_and_one_beyond_is_refused() {
+    let (world, tenant) = World::serving("http://127.0.0.1:9");
+    let proxy = Proxy::of(&world);
+    let models = |fields: &str| get("/proxy/acme/v1/models", &format!("{}{fields}", tenant.pat.line()));
+    // Host and Authorization are two of the 90.
+    let many = |count: usize| (0..count - 2).map(|n| format!("x-{n}: {n}\r\n")).collect::<String>();
+    let value = |len: usize| format!("x-long: {}\r\n", "v".repeat(len));
+
+    assert_eq!(proxy.ask(models(&many(90))).status(), 200);
+    assert_eq!(refusal(&proxy, models(&many(91))), 431);
+    assert_eq!(refusal(&proxy, models(&many(97))), 431);
+    assert_eq!(refusal(&proxy, models(&many(2000))), 431);
+    assert_eq!(proxy.ask(models(&value(8000))).status(), 200);
+    assert_eq!(refusal(&proxy, models(&value(9000))), 431);
+    assert_eq!(refusal(&proxy, models(&value(1 << 20))), 431);
+    assert_eq!(refusal(&proxy, models(&(value(7000) + &value(7000) + &value(7000)))), 431);
+    for len in [65_534, 65_535, 65_536, 65_537] {
+        assert_eq!(refusal(&proxy, models(&format!("{}: 1\r\n", "n".repeat(len)))), 431, "name of {len}");
+    }
+    assert_eq!(proxy.ask(models("")).status(), 200, "it still serves");
+}
+
+#[test]
+fn a_request_line_beyond_its_limit_is_414() {
+    let (world, tenant) = World::serving("http://127.0.0.1:9");
+    let proxy = Proxy::of(&world);
+    let long = |len: usize| get(&format!("/proxy/acme/v1/models?{}", "q".repeat(len)), &tenant.pat.line());
+    assert_eq!(proxy.ask(long(8000)).status(), 200);
+    assert_eq!(refusal(&proxy, long(9000)), 414);
+    assert_eq!(refusal(&proxy, long(70 << 10)), 414);
+    // No space comes at all.
+    assert_eq!(refusal(&proxy, "G".repeat(70 << 10)) / 100, 4);
+}
+
+#[test]
+fn a_body_beyond_its_limit_is_413_whether_its_length_is_stated_or_not() {
+    let upstream = Upstream::bind();
+    let (world, tenant) = World::serving(&upstream.url());
+    let proxy = Proxy::with(&world, |settings| {
+        settings.set("limits.body_bytes_max", 100_000).set("limits.audio_body_bytes_max", 200_000);
+    });
+    let auth = tenant.pat.line();
+    let stated = |path: &str, len: usize| {
+        format!("POST {path} HTTP/1.1\r\nhost: a\r\n{auth}content-length: {len}\r\n\r\n")
+    };
+    assert_eq!(refusal(&proxy, stated(&chat_path(), 100_001)), 413);
+    let audio = "/proxy/acme/v1/audio/transcriptions";
+    assert_eq!(refusal(&proxy, stated(audio, 200_001)), 413);
+
+    let head =
+        format!("POST {} HTTP/1.1\r\nhost: a\r\n{auth}transfer-encoding: chunked\r\n\r\n", chat_path());
+    let mut wire = head.into_bytes();
+    wire.extend(chunk(r#"{"model":"tiny","messages":[{"role":"user","content":""#));
+    (0..12).for_each(|_| wire.extend(chunk("x".repeat(10_000))));
+    assert_eq!(refusal(&proxy, wire), 413);
+
+    upstream.answer(|_| json_answer("{}"));
+    assert_eq!(proxy.ask(chat(&tenant.pat)).status(), 200, "it still serves");
+}
+
+#[test]
+fn a_head_that_does_not_come_in_time_is_408() {
+    let (world, tenant) = World::serving("http://127.0.0.1:9");
+    let proxy = Proxy::with(&world, |settings| {
+        settings.set("timeouts.head_s", 0.3);
+    });
+    let request = get("/proxy/acme/v1/models", &tenant.pat.line());
+    let mut caller = proxy.connect();
+    caller.send(&request[..request.len() - 2]);
+    assert_eq!(caller.last_response().status(), 408);
+
+    // The second head of a kept-alive connection has the same deadline, from its first byte.
+    let mut caller = proxy.connect();
+    caller.send(&request);
+    assert_eq!(caller.response().status(), 200);
+    caller.send(&request[..10]);
+    assert_eq!(caller.last_response().status(), 408);
+}
+
+/// A byte now and then does not help: the deadline is for the whole head.
+#[test]
+fn a_trickled_head_is_408_in_the_same_time() {
+    let (world, _) = World::serving("http://127.0.0.1:9");
+    let proxy = Proxy::with(&world, |settings| {
+        settings.set("timeouts.head_s", 0.3);
+    });
+    let mut caller = proxy.connect();
+    let mut sent = 0;
+    // 4,000 bytes at 5 ms each would be 20 s.
+    while sent < 4000 && caller.offer(b"G") {
+        sent += 1;
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    assert!(sent < 4000, "nobody hung up");
+}
+
+#[test]
+fn a_body_that_stops_coming_is_408() {
+    let upstream = Upstream::bind();
+    let (world, tenant) = World::serving(&upstream.url());
+    let proxy = Proxy::with(&world, |settings| {
+        settings.set("timeouts.body_idle_s", 0.3);
+    });
+    let request = chat(&tenant.pat);
+    let mut caller = proxy.connect();
+    caller.send(&request[..request.len() - 5]);
+    assert_eq!(caller.last_response().status(), 408);
+}
+
+#[test]
+fn an_idle_connection_is_closed_without_a_word() {
+    let (world, tenant) = World::serving("http://127.0.0.1:9");
+    let proxy = Proxy::with(&world, |settings| {
+        settings.set("timeouts.keep_alive_s", 1.5);
+    });
+    let mut fresh = proxy.connect();
+    let (bytes, _) = fresh.rest();
+    assert!(bytes.is_empty(), "{}", bytes.escape_ascii());
+
+    let mut used = proxy.connect();
+    used.send(get("/proxy/acme/v1/models", &tenant.pat.line()));
+    assert_eq!(used.response().status(), 200);
+    let (bytes, _) = used.rest();
+    assert!(bytes.is_empty(), "{}", bytes.escape_ascii());
+}
+
+#[test]
+fn a_connection_is_closed_after_its_last_allowed_request() {
+    let (world, tenant) = World::serving("http://127.0.0.1:9");
+    let proxy = Proxy::with(&world, |settings| {
+        settings.set("limits.requests_per_connection_max", 3);
+    });
+    let mut caller = proxy.connect();
+    for _ in 0..2 {
+        caller.send(get("/proxy/acme/v1/models", &tenant.pat.line()));
+        assert_eq!(caller.response().field("connection"), None);
+    }
+    caller.send(get("/proxy/acme/v1/models", &tenant.pat.line()));
+    assert_eq!(caller.last_response().field("connection"), Some("close"));
+}
+
+/// Connections beyond the limit are shed, not queued; those that are there go on.
+#[test]
+fn connections_beyond_the_limit_are_shed() {
+    let (world, tenant) = World::serving("http://127.0.0.1:9");
+    let proxy = Proxy::with(&world, |settings| {
+        settings.set("limits.connections_max", 4);
+    });
+    let request = get("/proxy/acme/v1/models", &tenant.pat.line());
+    let mut kept: Vec<_> = (0..4)
+        .map(|_| {
+            let mut caller = proxy.connect();
+            caller.send(&request);
+            assert_eq!(caller.response().status(), 200);
+            caller
+        })
+        .collect();
+    let mut shed = proxy.connect();
+    shed.offer(&request);
+    let (bytes, _) = shed.rest();
+    assert!(bytes.is_empty() || bytes.starts_with(b"HTTP/1.1 503 "), "{}", bytes.escape_ascii());
+    for caller in &mut kept {
+        caller.send(&request);
+        assert_eq!(caller.response().status(), 200);
+    }
+    drop(kept.pop());
+    proxy.wait_for_metrics("a place", |metrics| metrics.sum("cube_proxy_open_connections", &[]) < 4.0);
+    assert_eq!(proxy.ask(&request).status(), 200);
+}
+
+/// A caller that reads nothing is let go, and so is its upstream.
+#[test]
+fn a_caller_that_stops_reading_is_cut_after_the_write_stall_time() {
+    let upstream = Upstream::bind();
+    let (world, tenant) = World::serving(&upstream.url());
+    let proxy = Proxy::with(&world, |settings| {
+        settings.set("timeouts.write_stall_s", 0.5);
+    });
+    let mut caller = proxy.connect();
+    caller.send(chat(&tenant.pat));
+    let mut connection = upstream.accept();
+    connection.request();
+    connection
+        .send("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 1000000000\r\n\r\n");
+    let mut sent = 0_u64;
+    while connection.offer(vec![b'x'; 256 * 1024]) {
+        sent += 256 * 1024;
+    }
+    assert!(sent < 100 << 20, "{sent} bytes went somewhere");
+    assert_eq!(proxy.record()["ending"], "caller_timeout");
+}
+
+#[test]
+fn a_long_prompt_is_not_too_large_by_default() {
+    let upstream = Upstream::bind();
+    let (world, tenant) = World::serving(&upstream.url());
+    let proxy = Proxy::of(&world);
+    let requests = upstream.answer(|_| json_answer("{}"));
+    let body = chat_body("false").replace("hi", &"word ".repeat(1 << 20));
+    assert_eq!(proxy.ask(post(&chat_path(), &tenant.pat.line(), &body)).status(), 200);
+    assert_eq!(requests.recv().unwrap().text(), body);
+}

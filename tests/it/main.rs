@@ -1,0 +1,31 @@
+//! The proxy from outside: the real binary between raw sockets. One program, a module per theme.
+//!
+//! * What it refuses: [`heads`], [`framing`], [`limits`], [`credentials`], [`rights`], [`bodies`].
+//! * What it passes: [`relay`], [`upload`], [`splits`], [`liveness`], [`headers`], [`models`].
+//! * What goes wrong on the way: [`departures`] (a side leaves), [`faults`] (an upstream misbehaves), [`pool`]
+//!   (a connection is used again).
+//! * What it leaves and how it lives: [`usage`], [`tables`], [`process`], [`drivers`].
+//!
+//! Every test starts its own proxy on ports of the kernel's choice; none depends on how fast the machine is.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
+mod bodies;
+mod credentials;
+mod departures;
+mod drivers;
+mod faults;
+mod framing;
+mod headers;
+mod heads;
+mod limits;
+mod liveness;
+mod models;
+mod pool;
+mod process;
+mod relay;
+mod rights;
+mod splits;
+mod support;
+mod tables;
+mod upload;
+mod usage;
