@@ -2,7 +2,7 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | [`grammar`] | which byte may stand where; the vector-free fast searches |
+//! | [`grammar`] | which byte may stand where, and searches for the first that may not |
 //! | [`known`] | [`Known`]: the fields that the proxy reads, removes or writes, told by their names |
 //! | [`field`] | [`Span`], [`Field`]: one header line, and the fixed-capacity list of them |
 //! | [`head`] | limits, errors and the resumable walk over the lines of any head |
@@ -21,7 +21,7 @@
 //!   caller pools; every span points into the caller's buffer.
 //!
 //! # Source
-//! RFC 9110, RFC 9112; limits and refusals are chosen in the operator's manual under "limits".
+//! RFC 9110, RFC 9112; limits: [`HeadLimits`] and [`ChunkLimits`]; refusals: [`HeadError::status`].
 #![deny(clippy::disallowed_methods)]
 
 pub mod chunk;
