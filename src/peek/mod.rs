@@ -31,7 +31,7 @@ pub use json::JsonPeek;
 pub use multipart::MultipartPeek;
 pub use splice::{Edit, Edits, splice, splice_form};
 
-/// Longest model name, in bytes after unescaping. Longer ones are refused, not cut.
+/// Longest model name in bytes, as it is written (escapes included). Longer ones are refused, not cut.
 pub const NAME_BYTES_MAX: usize = 256;
 
 /// Deepest nesting of arrays and objects, the outermost object included.

@@ -28,14 +28,19 @@ impl Number {
     #[inline]
     pub(super) fn read(&mut self, bytes: &[u8]) -> usize {
         let mut at = 0;
-        while let Some(&byte) = bytes.get(at) {
-            if !(byte.is_ascii_digit() && self.takes_digits()) {
-                let Some(part) = self.step(byte) else { break };
-                *self = part;
+        loop {
+            if self.takes_digits() {
+                at += bytes[at..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+            }
+            match bytes.get(at) {
+                Some(&byte) if byte.is_ascii_digit() || matches!(byte, b'.' | b'e' | b'E' | b'+' | b'-') => {
+                    let Some(part) = self.step(byte) else { return at };
+                    *self = part;
+                }
+                Some(_) | None => return at,
             }
             at += 1;
         }
-        at
     }
 
     /// Whether any digit goes on with the same part.

@@ -15,17 +15,19 @@ use memchr::memchr;
 pub(crate) fn closing_quote(bytes: &[u8], from: usize, escaped: &mut bool) -> Option<usize> {
     // Half of a request's strings end within eight bytes: calling the SIMD search takes longer than
     // looking at them as one number (`benches/peek.rs`, short and short turns).
-    if !*escaped && let Some(block) = bytes[from..].first_chunk() {
-        let found = quotes(u64::from_le_bytes(*block));
-        let quote = from + found.trailing_zeros() as usize / 8;
-        if found != 0 && !ends_escaped(&bytes[from..quote]) {
-            return Some(quote);
+    if !*escaped && let Some(block) = bytes.get(from..).and_then(<[u8]>::first_chunk) {
+        let block = u64::from_le_bytes(*block);
+        let found = marks(block, b'"');
+        // A backslash anywhere in the block is rare enough to leave to the long way.
+        if found != 0 && marks(block, b'\\') & (found - 1) & !found == 0 {
+            return Some(from + found.trailing_zeros() as usize / 8);
         }
     }
     search_quote(bytes, from, escaped)
 }
 
-/// [`closing_quote`] for strings of any length.
+/// [`closing_quote`] for strings of any length. Kept apart so that the short way is inlined alone.
+#[inline(never)]
 fn search_quote(bytes: &[u8], from: usize, escaped: &mut bool) -> Option<usize> {
     let mut at = from;
     if *escaped && at < bytes.len() {
@@ -46,12 +48,12 @@ fn search_quote(bytes: &[u8], from: usize, escaped: &mut bool) -> Option<usize> 
     None
 }
 
-/// Marks the quotes among eight bytes by their highest bits. Only the lowest mark is exact: those above
-/// may be false.
+/// Marks the bytes of `block` that are `byte` by their highest bits. Only the lowest mark is exact: those
+/// above it may be false.
 #[inline]
-fn quotes(block: u64) -> u64 {
+fn marks(block: u64, byte: u8) -> u64 {
     const ONES: u64 = u64::from_le_bytes([1; 8]);
-    let zeroed = block ^ (ONES * b'"' as u64);
+    let zeroed = block ^ (ONES * byte as u64);
     zeroed.wrapping_sub(ONES) & !zeroed & (ONES << 7)
 }
 
