@@ -2,7 +2,7 @@
 //! when its parent dies, takes the wanted CPU, and becomes the child (`exec`). A parent that is killed leaves nothing behind.
 
 use anyhow::{Context as _, Result, bail};
-use rustix::process::{Pid, Resource, Signal, getrlimit, kill_process, setrlimit};
+use rustix::process::{Pid, Resource, Signal, getrlimit, kill_process, kill_process_group, setrlimit};
 use rustix::thread::{CpuSet, sched_setaffinity};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::process::CommandExt as _;
@@ -12,6 +12,9 @@ use std::time::{Duration, Instant};
 
 /// First argument of the intermediate program: parent's process id, CPU or `-`, program, arguments.
 const BECOME: &str = "--become-child";
+
+/// How long a dropped child gets to end by itself.
+const DROP_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Where a child's output goes.
 #[derive(Debug)]
@@ -35,7 +38,7 @@ pub struct Launch {
     output: Output,
 }
 
-/// A started program; dropping it kills it.
+/// A started program; dropping it ends it and its process group.
 #[derive(Debug)]
 pub struct Child {
     name: String,
@@ -157,8 +160,12 @@ impl Child {
 
 impl Drop for Child {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        // Asked first, so that it can end its own children (nginx's workers outlive a killed master); then whatever is left of
+        // its process group is killed. Both fail only if nothing is left.
+        self.stop(DROP_PATIENCE);
+        if let Some(group) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
+            let _ = kill_process_group(group, Signal::KILL);
+        }
     }
 }
 
