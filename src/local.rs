@@ -45,7 +45,7 @@ pub struct Local {
     pub load: Load,
     /// Open connections of callers that the process takes.
     pub connections_max: u64,
-    /// Answers close their connections; see [`crate::cores::drain`].
+    /// Answers close their connections; see [`crate::cores`].
     pub draining: Cell<bool>,
     /// Whatever still waits is ended.
     pub cutting: Cell<bool>,

@@ -3,7 +3,7 @@
 //! Read in this order:
 //! * [`mock`]: a model server that answers as told: counts, sizes, pace, faults (`cube-mock`).
 //! * [`load`]: a client that checks every event of many streams at once (`cube-stream`); [`histogram`]: its times.
-//! * [`bench`]: what the proxy costs beside its peers (`cube-bench`); [`relay`]: the floor (`cube-relay`).
+//! * [`mod@bench`]: what the proxy costs beside its peers (`cube-bench`); [`relay`]: the floor (`cube-relay`).
 //! * [`soak`]: load with faults and reloads, and whether it all adds up (`cube-soak`).
 //! * [`demo`]: README's first command (`cube-demo`).
 //! * [`tables`], [`launch`], [`fetch`]: a tables file, child processes, one request; for all that starts a proxy.

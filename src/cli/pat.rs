@@ -35,7 +35,7 @@ pub struct PatNew {
     /// How long it is valid: 720h, 1h30m, 30d, 1y [default: for ever].
     #[arg(long, value_name = "LIFETIME", value_parser = parse_lifetime)]
     pub expires_in: Option<Duration>,
-    /// What it may do, several times: OPERATION[,OPERATION]@DOMAIN for a whole domain, with /MODEL for one model, with /* for
+    /// What it may do, several times: `OPERATION[,OPERATION]@DOMAIN` for a whole domain, with /MODEL for one model, with /* for
     /// every model. DOMAIN is a UUID.
     #[arg(long = "scope", value_name = "SCOPE", value_parser = parse_scope)]
     pub scopes: Vec<Scope>,

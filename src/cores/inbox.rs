@@ -24,7 +24,7 @@ pub enum CoreMessage {
     Connection(OwnedFd, SocketAddr),
     /// Copy your counters out; the reply channel is dropped unanswered if the core ends.
     Report(Sender<CoreReport>),
-    /// Finish: close after each answer from now on. See [`crate::cores::drain`].
+    /// Finish: close after each answer from now on. See [`crate::cores`].
     Drain,
     /// The drain's grace for new connections is over: stop accepting and close idle connections.
     StopAccepting,

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`driver`] | which I/O driver a core can really use |
 //! | [`fence`] | a panic ends a connection, not a core |
-//! | [`inbox`] | the one door between threads |
+//! | [`mod@inbox`] | the one door between threads |
 //! | [`load`] | how full each core is: the one thing that cores tell each other without being asked |
 //! | this file | spawning and pinning; one core's loop; drain |
 //!

@@ -11,7 +11,7 @@
 //! | [`framing`] | Content-Length, Transfer-Encoding, Connection: how long is the body, may the connection stay |
 //! | [`chunk`] | [`ChunkScanner`]: the boundaries of a chunked body, which passes through untouched |
 //! | [`target`] | `/proxy/{domain}/rest`, and what a path may not hold |
-//! | [`write`] | heads and chunk sizes going out |
+//! | [`mod@write`] | heads and chunk sizes going out |
 //!
 //! # Promises
 //! * Strict where two parsers could differ: whatever is ambiguous is an error, and after an error the
