@@ -1,13 +1,11 @@
 //! What the proxy reads of a request body, and the shape of its own answers.
 
 use crate::support::requests::{chat_body, chat_path};
-use crate::support::{MODEL, Proxy, Upstream, World, get, json_answer, post};
+use crate::support::{MODEL, Proxy, Upstream, World, get, json_answer, post, start};
 
 #[test]
 fn a_body_that_is_not_json_is_400_where_a_model_is_needed() {
-    let upstream = Upstream::bind();
-    let (world, tenant) = World::serving(&upstream.url());
-    let proxy = Proxy::of(&world);
+    let (upstream, tenant, proxy) = start();
     let rows = [
         "",
         " ",
@@ -76,8 +74,7 @@ fn the_model_is_read_as_any_json_reader_would() {
 
 #[test]
 fn own_answers_have_the_shape_of_their_path_family() {
-    let (world, tenant) = World::serving("http://127.0.0.1:9");
-    let proxy = Proxy::of(&world);
+    let (_upstream, tenant, proxy) = start();
     let unknown = chat_body("false").replace(MODEL, "nonsense");
     let asked = [
         ("/proxy/acme/v1/chat/completions", tenant.pat.line(), 404),
@@ -107,8 +104,7 @@ fn own_answers_have_the_shape_of_their_path_family() {
 /// What a caller wrote comes back only as a JSON string.
 #[test]
 fn a_hostile_model_name_stays_inside_its_json_string() {
-    let (world, tenant) = World::serving("http://127.0.0.1:9");
-    let proxy = Proxy::of(&world);
+    let (_upstream, tenant, proxy) = start();
     for name in [r#"a\"b"#, r"a\u0000b", r"a\r\nx-evil: 1", r"<script>", "\u{2028}", &"m".repeat(5000)] {
         let body = chat_body("false").replace(MODEL, name);
         let answer = proxy.ask(post(&chat_path(), &tenant.pat.line(), &body));

@@ -4,7 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::json;
 
-use crate::support::{Message, Pat, Proxy, Upstream, World, chat, get};
+use crate::support::{Message, Pat, Proxy, Upstream, World, chat, get, start};
 
 fn now_unix_s() -> u64 {
     now_unix_ms() / 1000
@@ -91,8 +91,7 @@ fn every_credential_that_does_not_hold_gets_the_same_401() {
 /// What is no bearer credential at all may be told so, but it is a 401 with a challenge all the same.
 #[test]
 fn without_a_bearer_credential_a_request_is_401_with_a_challenge() {
-    let (world, tenant) = World::serving("http://127.0.0.1:9");
-    let proxy = Proxy::of(&world);
+    let (_upstream, tenant, proxy) = start();
     let good = tenant.pat.secret.as_str();
     let mut caller = proxy.connect();
     for line in [
@@ -116,9 +115,7 @@ fn without_a_bearer_credential_a_request_is_401_with_a_challenge() {
 /// With a body on its way, too; and whether or not the domain exists.
 #[test]
 fn a_bad_credential_is_refused_before_the_body_is_looked_at() {
-    let upstream = Upstream::bind();
-    let (world, tenant) = World::serving(&upstream.url());
-    let proxy = Proxy::of(&world);
+    let (upstream, tenant, proxy) = start();
     let bad = Pat::mint(tenant.user);
     let mut caller = proxy.connect();
     caller.send(chat(&bad));
@@ -138,8 +135,7 @@ fn a_bad_credential_is_refused_before_the_body_is_looked_at() {
 
 #[test]
 fn two_authorization_fields_are_refused() {
-    let (world, tenant) = World::serving("http://127.0.0.1:9");
-    let proxy = Proxy::of(&world);
+    let (_upstream, tenant, proxy) = start();
     let twice = format!("{}{}", tenant.pat.line(), tenant.pat.line());
     let status = proxy.ask(get("/proxy/acme/v1/models", &twice)).status();
     assert!([400, 401].contains(&status), "{status}");
@@ -148,8 +144,7 @@ fn two_authorization_fields_are_refused() {
 /// RFC 9110 §11.1: the scheme's case does not matter, one or more spaces follow it.
 #[test]
 fn the_scheme_is_read_in_any_case_and_with_any_number_of_spaces() {
-    let (world, tenant) = World::serving("http://127.0.0.1:9");
-    let proxy = Proxy::of(&world);
+    let (_upstream, tenant, proxy) = start();
     for scheme in ["Bearer ", "bearer ", "BEARER ", "bEaReR ", "Bearer   "] {
         let line = format!("Authorization: {scheme}{}\r\n", tenant.pat.secret);
         assert_eq!(proxy.ask(get("/proxy/acme/v1/models", &line)).status(), 200, "{scheme:?}");
@@ -158,8 +153,7 @@ fn the_scheme_is_read_in_any_case_and_with_any_number_of_spaces() {
 
 #[test]
 fn authorization_wins_over_x_api_key() {
-    let (world, tenant) = World::serving("http://127.0.0.1:9");
-    let proxy = Proxy::of(&world);
+    let (_upstream, tenant, proxy) = start();
     let good = &tenant.pat.secret;
     let bad = Pat::mint(tenant.user).secret;
     let both = |bearer: &str, key: &str| format!("authorization: Bearer {bearer}\r\nx-api-key: {key}\r\n");
@@ -188,4 +182,21 @@ fn a_pat_expires_while_it_is_in_use() {
         assert_eq!(status, 200);
         assert!(before <= expires_at + 1, "served after its time");
     }
+}
+
+/// What the command prints is what the tables take.
+#[test]
+fn a_pat_minted_on_the_command_line_works() {
+    let (mut world, tenant) = World::serving("http://127.0.0.1:9");
+    let scope = format!("llm_read@{}", tenant.domain);
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_cube-proxy"))
+        .args(["pat", "new", "--json", "--user", &tenant.user.to_string(), "--scope", &scope])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let minted: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    world.put(minted["record"].clone());
+    let proxy = Proxy::of(&world);
+    let line = format!("authorization: Bearer {}\r\n", minted["pat"].as_str().unwrap());
+    assert_eq!(proxy.ask(get("/proxy/acme/v1/models", &line)).status(), 200);
 }

@@ -3,9 +3,7 @@
 
 use crate::support::requests::chat_stream;
 use crate::support::upstream::json_answer;
-use crate::support::{Connection, End, Proxy, STREAM_HEAD, Upstream, World, chat, chunk};
-
-const EVENT: &str = "data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n";
+use crate::support::{Connection, DELTA, End, Proxy, STREAM_HEAD, Upstream, World, chat, chunk, start};
 
 /// How a caller goes away.
 type Leave = fn(Connection);
@@ -15,9 +13,7 @@ const LEAVES: [(&str, Leave); 2] = [("FIN", drop), ("RST", Connection::reset)];
 fn a_caller_that_leaves_before_the_first_byte_ends_its_upstream() {
     for (how, leave) in LEAVES {
         for request in [chat, chat_stream] {
-            let upstream = Upstream::bind();
-            let (world, tenant) = World::serving(&upstream.url());
-            let proxy = Proxy::of(&world);
+            let (upstream, tenant, proxy) = start();
             let mut caller = proxy.connect();
             caller.send(request(&tenant.pat));
             let mut connection = upstream.accept();
@@ -33,15 +29,13 @@ fn a_caller_that_leaves_before_the_first_byte_ends_its_upstream() {
 #[test]
 fn a_caller_that_leaves_mid_stream_ends_its_upstream() {
     for (how, leave) in LEAVES {
-        let upstream = Upstream::bind();
-        let (world, tenant) = World::serving(&upstream.url());
-        let proxy = Proxy::of(&world);
+        let (upstream, tenant, proxy) = start();
         let mut caller = proxy.connect();
         caller.send(chat_stream(&tenant.pat));
         let mut connection = upstream.accept();
         connection.request();
         connection.send(STREAM_HEAD);
-        connection.send(chunk(EVENT));
+        connection.send(chunk(DELTA));
         caller.take_through(b"\n\n");
         leave(caller);
         // Nothing more is sent: the proxy has to notice by itself.
@@ -52,9 +46,7 @@ fn a_caller_that_leaves_mid_stream_ends_its_upstream() {
 
 #[test]
 fn a_caller_that_leaves_in_the_middle_of_a_long_answer_ends_its_upstream() {
-    let upstream = Upstream::bind();
-    let (world, tenant) = World::serving(&upstream.url());
-    let proxy = Proxy::of(&world);
+    let (upstream, tenant, proxy) = start();
     let mut caller = proxy.connect();
     caller.send(chat(&tenant.pat));
     let mut connection = upstream.accept();
@@ -70,9 +62,7 @@ fn a_caller_that_leaves_in_the_middle_of_a_long_answer_ends_its_upstream() {
 
 #[test]
 fn a_caller_that_leaves_in_the_middle_of_its_body_never_looks_whole_upstream() {
-    let upstream = Upstream::bind();
-    let (world, tenant) = World::serving(&upstream.url());
-    let proxy = Proxy::of(&world);
+    let (upstream, tenant, proxy) = start();
     let request = chat(&tenant.pat);
     let mut caller = proxy.connect();
     caller.send(&request[..request.len() - 3]);
@@ -88,20 +78,18 @@ fn an_upstream_cut_mid_body_cuts_the_caller() {
     let length = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: 1000\r\n\r\n";
     let stream = String::from_utf8_lossy(STREAM_HEAD).into_owned();
     let until_close = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n";
-    let framed = String::from_utf8(chunk(EVENT)).unwrap();
+    let framed = String::from_utf8(chunk(DELTA)).unwrap();
     let rows = [
-        ("between chunks", format!("{stream}{framed}"), EVENT),
-        ("in a chunk", format!("{stream}{}", &framed[..framed.len() - 10]), &EVENT[..EVENT.len() - 8]),
-        ("in a size", format!("{stream}{framed}1"), EVENT),
-        ("before a chunk's CRLF", format!("{stream}{}", &framed[..framed.len() - 2]), EVENT),
-        ("in the last chunk", format!("{stream}{framed}0\r\n"), EVENT),
-        ("in a length", format!("{length}{EVENT}"), EVENT),
+        ("between chunks", format!("{stream}{framed}"), DELTA),
+        ("in a chunk", format!("{stream}{}", &framed[..framed.len() - 10]), &DELTA[..DELTA.len() - 8]),
+        ("in a size", format!("{stream}{framed}1"), DELTA),
+        ("before a chunk's CRLF", format!("{stream}{}", &framed[..framed.len() - 2]), DELTA),
+        ("in the last chunk", format!("{stream}{framed}0\r\n"), DELTA),
+        ("in a length", format!("{length}{DELTA}"), DELTA),
     ];
     for (name, sent, payload) in rows {
         for reset in [false, true] {
-            let upstream = Upstream::bind();
-            let (world, tenant) = World::serving(&upstream.url());
-            let proxy = Proxy::of(&world);
+            let (upstream, tenant, proxy) = start();
             let mut caller = proxy.connect();
             caller.send(chat_stream(&tenant.pat));
             let mut connection = upstream.accept();
@@ -122,14 +110,12 @@ fn an_upstream_cut_mid_body_cuts_the_caller() {
         }
     }
     // With no framing, only a RST tells that it was cut.
-    let upstream = Upstream::bind();
-    let (world, tenant) = World::serving(&upstream.url());
-    let proxy = Proxy::of(&world);
+    let (upstream, tenant, proxy) = start();
     let mut caller = proxy.connect();
     caller.send(chat_stream(&tenant.pat));
     let mut connection = upstream.accept();
     connection.request();
-    connection.send(format!("{until_close}{EVENT}"));
+    connection.send(format!("{until_close}{DELTA}"));
     connection.wait_until_taken();
     connection.reset();
     caller.cut_response();
@@ -140,9 +126,7 @@ fn an_upstream_cut_mid_body_cuts_the_caller() {
 fn an_upstream_that_goes_before_its_head_is_whole_is_502() {
     for sent in ["", "H", "HTTP/1.1 200 OK\r\n", "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r"] {
         for reset in [false, true] {
-            let upstream = Upstream::bind();
-            let (world, tenant) = World::serving(&upstream.url());
-            let proxy = Proxy::of(&world);
+            let (upstream, tenant, proxy) = start();
             let mut caller = proxy.connect();
             caller.send(chat(&tenant.pat));
             let mut connection = upstream.accept();
@@ -181,124 +165,6 @@ fn an_upstream_that_cannot_be_reached_is_502() {
     }
 }
 
-/// A connect that is never answered: the backlog is full, so the kernel drops the SYN.
-#[test]
-fn an_upstream_that_does_not_accept_is_504_after_the_connect_timeout() {
-    use rustix::net::{AddressFamily, SocketType, bind, connect, getsockname, listen, socket};
-    let any = std::net::SocketAddrV4::new(std::net::Ipv4Addr::LOCALHOST, 0);
-    let listener = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
-    bind(&listener, &any).unwrap();
-    listen(&listener, 0).unwrap();
-    let address = std::net::SocketAddr::try_from(getsockname(&listener).unwrap()).unwrap();
-    let fill = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
-    connect(&fill, &address).unwrap();
-
-    let (mut world, tenant) = World::serving(&format!("http://{address}"));
-    world.record("cluster", "main")["connect_timeout_ms"] = 300.into();
-    let proxy = Proxy::of(&world);
-    let status = proxy.ask(chat(&tenant.pat)).status();
-    assert!([502, 504].contains(&status), "{status}");
-}
-
-#[test]
-fn a_silent_upstream_is_504_and_its_connection_is_closed() {
-    for sent in ["", "HTTP/1.1 20", "HTTP/1.1 100 Continue\r\n\r\n"] {
-        let upstream = Upstream::bind();
-        let (mut world, tenant) = World::serving(&upstream.url());
-        world.record("cluster", "main")["head_timeout_ms"] = 300.into();
-        let proxy = Proxy::of(&world);
-        let mut caller = proxy.connect();
-        caller.send(chat(&tenant.pat));
-        let mut connection = upstream.accept();
-        connection.request();
-        // The proxy may have given up by now.
-        connection.offer(sent);
-        let answer = caller.response();
-        assert_eq!(answer.status(), 504, "{sent:?}");
-        connection.wait_for_end();
-        let record = proxy.record();
-        assert_eq!(
-            (&record["ending"], &record["status"]),
-            (&"upstream_failed".into(), &504.into()),
-            "{record}"
-        );
-    }
-}
-
-#[test]
-fn an_upstream_that_stalls_mid_stream_cuts_the_caller() {
-    let upstream = Upstream::bind();
-    let (mut world, tenant) = World::serving(&upstream.url());
-    world.record("cluster", "main")["idle_timeout_ms"] = 300.into();
-    let proxy = Proxy::of(&world);
-    let mut caller = proxy.connect();
-    caller.send(chat_stream(&tenant.pat));
-    let mut connection = upstream.accept();
-    connection.request();
-    // In one piece: from here on the proxy's clock runs.
-    connection.send([STREAM_HEAD, &chunk(EVENT)].concat());
-    let cut = caller.cut_response();
-    assert!(cut.text().starts_with(EVENT), "{}", cut.text());
-    connection.wait_for_end();
-    assert_eq!(proxy.record()["ending"], "upstream_timeout");
-}
-
-/// The idle time-out counts from the last byte: a stream longer than it goes on.
-#[test]
-fn a_slow_stream_outlives_the_idle_timeout() {
-    let upstream = Upstream::bind();
-    let (mut world, tenant) = World::serving(&upstream.url());
-    world.record("cluster", "main")["idle_timeout_ms"] = 2000.into();
-    let proxy = Proxy::of(&world);
-    let mut caller = proxy.connect();
-    caller.send(chat_stream(&tenant.pat));
-    let mut connection = upstream.accept();
-    connection.request();
-    connection.send(STREAM_HEAD);
-    let started = std::time::Instant::now();
-    while started.elapsed() < std::time::Duration::from_millis(2500) {
-        connection.send(chunk(EVENT));
-        caller.take_through(b"\n\n");
-        std::thread::sleep(std::time::Duration::from_millis(50));
-    }
-    connection.send("0\r\n\r\n");
-    caller.take_through(b"0\r\n\r\n");
-    assert_eq!(proxy.record()["ending"], "complete");
-}
-
-/// A whole answer may take only so long, however steadily it drips. Streams are never limited by it.
-#[test]
-fn an_answer_beyond_the_total_timeout_is_cut_and_a_stream_is_not() {
-    let upstream = Upstream::bind();
-    let (mut world, tenant) = World::serving(&upstream.url());
-    world.record("cluster", "main")["total_timeout_ms"] = 400.into();
-    let proxy = Proxy::of(&world);
-    let pause = std::time::Duration::from_millis(20);
-    let mut caller = proxy.connect();
-    caller.send(chat(&tenant.pat));
-    let mut connection = upstream.accept();
-    connection.request();
-    connection.send("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 1000000\r\n\r\n");
-    while connection.offer("{") {
-        std::thread::sleep(pause);
-    }
-    caller.cut_response();
-    assert_eq!(proxy.record()["ending"], "upstream_timeout");
-
-    let mut caller = proxy.connect();
-    caller.send(chat_stream(&tenant.pat));
-    let mut connection = upstream.accept();
-    connection.request();
-    connection.send(STREAM_HEAD);
-    // Twice the total.
-    for _ in 0..40 {
-        connection.send(chunk(EVENT));
-        std::thread::sleep(pause);
-    }
-    connection.send("0\r\n\r\n");
-    assert_eq!(caller.response().text(), EVENT.repeat(40));
-}
-
 /// Many callers leave at random moments; everything that was open is closed again.
 #[test]
 fn nothing_stays_open_after_many_departures() {
@@ -308,8 +174,8 @@ fn nothing_stays_open_after_many_departures() {
         while connection.read_some() {
             let request = connection.request();
             if request.json()["stream"] == true {
-                let events = [STREAM_HEAD.to_vec(), chunk(EVENT)].concat();
-                if !connection.offer(events) || !connection.offer(chunk(EVENT)) {
+                let events = [STREAM_HEAD.to_vec(), chunk(DELTA)].concat();
+                if !connection.offer(events) || !connection.offer(chunk(DELTA)) {
                     return;
                 }
                 connection.wait_for_end();

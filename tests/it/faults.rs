@@ -1,7 +1,7 @@
 //! An upstream that does not speak HTTP properly is a 502, never something for the caller to make sense of.
 
 use crate::support::requests::chat_stream;
-use crate::support::{Proxy, STREAM_HEAD, Upstream, World, chat, chunk, get};
+use crate::support::{STREAM_HEAD, chat, chunk, get, start};
 
 /// Goal: none of these heads reaches a caller. Method: each as the answer of a fresh upstream connection, which
 /// must then be closed, on one caller connection, which must stay usable.
@@ -58,9 +58,7 @@ fn malformed_upstream_heads_are_502() {
         "{\"this\":\"is not HTTP\"}\r\n\r\n",
         "\0\0\0\0\r\n\r\n",
     ];
-    let upstream = Upstream::bind();
-    let (world, tenant) = World::serving(&upstream.url());
-    let proxy = Proxy::of(&world);
+    let (upstream, tenant, proxy) = start();
     let mut caller = proxy.connect();
     let mut faults = Vec::new();
     for row in rows {
@@ -102,9 +100,7 @@ fn malformed_upstream_chunks_cut_the_caller() {
         "data: not a chunk\r\n\r\n",
     ];
     for bad in rows {
-        let upstream = Upstream::bind();
-        let (world, tenant) = World::serving(&upstream.url());
-        let proxy = Proxy::of(&world);
+        let (upstream, tenant, proxy) = start();
         let mut caller = proxy.connect();
         caller.send(chat_stream(&tenant.pat));
         let mut connection = upstream.accept();
@@ -125,9 +121,7 @@ fn malformed_upstream_chunks_cut_the_caller() {
 /// An answer to HEAD has no body, whatever length it states; and a body on 204 is not read as the next answer.
 #[test]
 fn a_body_where_none_may_be_never_reaches_the_next_caller() {
-    let upstream = Upstream::bind();
-    let (world, tenant) = World::serving(&upstream.url());
-    let proxy = Proxy::of(&world);
+    let (upstream, tenant, proxy) = start();
     for answer in [
         "HTTP/1.1 204 No Content\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\ncanary",
         "HTTP/1.1 304 Not Modified\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\ncanary",

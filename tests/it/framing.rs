@@ -1,7 +1,7 @@
 //! Bodies whose framing breaks RFC 9112 §7.1: refused, and never followed by another request.
 
 use crate::support::requests::{chat_body, chat_path};
-use crate::support::{Message, Pat, Proxy, Upstream, World, chunk, chunked, json_answer};
+use crate::support::{Pat, chunk, chunked, json_answer, start};
 
 /// What follows every bad body on the same connection: it must never be answered. It closes, so that a proxy that does
 /// answer it is found out at once.
@@ -39,9 +39,7 @@ fn malformed_chunks_are_refused_and_the_connection_is_closed() {
         ("CR in an extension", "2;a\rb\r\n{}\r\n0\r\n\r\n", &[400]),
         ("NUL in an extension", "2;a\0b\r\n{}\r\n0\r\n\r\n", &[400]),
     ];
-    let upstream = Upstream::bind();
-    let (world, tenant) = World::serving(&upstream.url());
-    let proxy = Proxy::of(&world);
+    let (upstream, tenant, proxy) = start();
     let mut faults = Vec::new();
     for (name, bad, statuses) in rows {
         for before in ["", "4\r\n{\"a\"\r\n"] {
@@ -62,8 +60,7 @@ fn malformed_chunks_are_refused_and_the_connection_is_closed() {
 
 #[test]
 fn a_thousand_leading_zeros_and_a_long_extension_are_refused() {
-    let (world, tenant) = World::serving("http://127.0.0.1:9");
-    let proxy = Proxy::of(&world);
+    let (_upstream, tenant, proxy) = start();
     let zeros = "0".repeat(1000);
     let extension = "x".repeat(100_000);
     for size in [format!("{zeros}2"), format!("2;{extension}")] {
@@ -78,9 +75,7 @@ fn a_thousand_leading_zeros_and_a_long_extension_are_refused() {
 /// §7.1.1 and §7.1.2); what would be a smuggled field in a trailer is dropped with the rest.
 #[test]
 fn extensions_and_trailers_are_accepted_and_dropped() {
-    let upstream = Upstream::bind();
-    let (world, tenant) = World::serving(&upstream.url());
-    let proxy = Proxy::of(&world);
+    let (upstream, tenant, proxy) = start();
     let requests = upstream.answer(|_| json_answer("{}"));
     let body = chat_body("false");
     let (front, back) = body.split_at(20);
@@ -95,7 +90,7 @@ fn extensions_and_trailers_are_accepted_and_dropped() {
     for _ in 0..2 {
         caller.send(&wire);
         assert_eq!(caller.response().status(), 200);
-        let request: Message = requests.recv().unwrap();
+        let request = requests.recv().unwrap();
         assert_eq!(request.text(), body);
         assert!(!request.mentions("x-trailer") && !request.mentions("name=value"), "{request:?}");
     }
@@ -104,9 +99,7 @@ fn extensions_and_trailers_are_accepted_and_dropped() {
 /// Goal: a body that breaks after the upstream was asked never looks whole to the upstream.
 #[test]
 fn a_body_that_breaks_half_way_is_never_whole_upstream() {
-    let upstream = Upstream::bind();
-    let (world, tenant) = World::serving(&upstream.url());
-    let proxy = Proxy::of(&world);
+    let (upstream, tenant, proxy) = start();
     let mut caller = proxy.connect();
     let start = r#"{"model":"tiny","messages":[{"role":"user","content":""#;
     caller.send(head(&tenant.pat));
@@ -126,9 +119,7 @@ fn a_body_that_breaks_half_way_is_never_whole_upstream() {
 
 #[test]
 fn a_body_shorter_than_its_length_is_never_served() {
-    let upstream = Upstream::bind();
-    let (world, tenant) = World::serving(&upstream.url());
-    let proxy = Proxy::of(&world);
+    let (upstream, tenant, proxy) = start();
     let body = chat_body("false");
     let auth = tenant.pat.line();
     let length = body.len() + 1;

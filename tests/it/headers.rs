@@ -1,7 +1,7 @@
 //! What goes on, what stays, and what the proxy says itself, in the heads of both directions.
 
 use crate::support::requests::{chat_body, chat_path};
-use crate::support::{Message, Proxy, Upstream, World, chat, get, json_answer, post};
+use crate::support::{Message, Proxy, Upstream, World, chat, get, json_answer, post, start};
 
 /// The request that the upstream sees when a caller adds `fields`.
 fn seen_upstream(fields: &str) -> Message {
@@ -17,9 +17,7 @@ fn seen_upstream(fields: &str) -> Message {
 
 /// The answer that the caller sees when the upstream adds `fields`.
 fn seen_by_caller(fields: &str) -> Message {
-    let upstream = Upstream::bind();
-    let (world, tenant) = World::serving(&upstream.url());
-    let proxy = Proxy::of(&world);
+    let (upstream, tenant, proxy) = start();
     let mut caller = proxy.connect();
     caller.send(chat(&tenant.pat));
     let mut connection = upstream.accept();

@@ -2,7 +2,7 @@
 //! upstream hears of them. RFC 9112 §2.2, §3, §5, §6.
 
 use crate::support::requests::chat_path;
-use crate::support::{Connection, Pat, Proxy, Upstream, World, get};
+use crate::support::{Connection, Pat, Proxy, World, get, start};
 
 /// What follows every bad request on the same connection: it must never be answered. It closes, so that a proxy that
 /// does answer it is found out at once.
@@ -22,9 +22,7 @@ fn decorated(pat: &Pat, fields: &str) -> String {
 /// Sends each row on a connection of its own. Each must be answered once, with one of the statuses, and the
 /// connection closed. Rows that are not are listed together.
 fn expect_refused(rows: impl Fn(&Pat) -> Vec<(String, Vec<u8>, &'static [u16])>) {
-    let upstream = Upstream::bind();
-    let (world, tenant) = World::serving(&upstream.url());
-    let proxy = Proxy::of(&world);
+    let (upstream, tenant, proxy) = start();
     let mut faults = Vec::new();
     for (name, request, statuses) in rows(&tenant.pat) {
         let mut caller = proxy.connect();
@@ -187,9 +185,7 @@ fn unusual_targets_never_reach_an_upstream() {
 }
 
 fn expect_refused_or_kept(rows: &[(&str, &[u16])]) {
-    let upstream = Upstream::bind();
-    let (world, tenant) = World::serving(&upstream.url());
-    let proxy = Proxy::of(&world);
+    let (upstream, tenant, proxy) = start();
     for (line, statuses) in rows {
         let answer = proxy.ask(format!("{line}\r\nhost: proxy\r\n{}\r\n", tenant.pat.line()));
         assert!(statuses.contains(&answer.status()), "{line}: {} {}", answer.start, answer.text());
@@ -199,9 +195,7 @@ fn expect_refused_or_kept(rows: &[(&str, &[u16])]) {
 
 #[test]
 fn bytes_above_127_in_a_value_are_passed_or_refused_and_never_break_the_connection() {
-    let upstream = Upstream::bind();
-    let (world, tenant) = World::serving(&upstream.url());
-    let proxy = Proxy::of(&world);
+    let (_upstream, tenant, proxy) = start();
     let mut caller = proxy.connect();
     let mut request = get("/proxy/acme/v1/models", &tenant.pat.line()).into_bytes();
     request.truncate(request.len() - 2);
@@ -214,8 +208,7 @@ fn bytes_above_127_in_a_value_are_passed_or_refused_and_never_break_the_connecti
 /// Up to two empty lines before a request line are ignored (RFC 9112 §2.2).
 #[test]
 fn an_empty_line_before_a_request_is_ignored() {
-    let (world, tenant) = World::serving("http://127.0.0.1:9");
-    let proxy = Proxy::of(&world);
+    let (_upstream, tenant, proxy) = start();
     let mut caller = proxy.connect();
     caller.send(format!("\r\n{}", get("/proxy/acme/v1/models", &tenant.pat.line())));
     assert_eq!(caller.response().status(), 200);
@@ -225,9 +218,7 @@ fn an_empty_line_before_a_request_is_ignored() {
 
 #[test]
 fn a_head_that_ends_early_is_never_served() {
-    let upstream = Upstream::bind();
-    let (world, tenant) = World::serving(&upstream.url());
-    let proxy = Proxy::of(&world);
+    let (_upstream, tenant, proxy) = start();
     let request = get("/proxy/acme/v1/models", &tenant.pat.line());
     for cut in [1, 4, 20, 40, request.len() - 2, request.len() - 1] {
         let mut caller = proxy.connect();

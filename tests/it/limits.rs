@@ -1,7 +1,10 @@
 //! Everything a stranger can send is bounded, in bytes and in time; each bound has its status.
 
+use std::process::Stdio;
+use std::time::Instant;
+
 use crate::support::requests::{chat_body, chat_path};
-use crate::support::{Proxy, Upstream, World, chat, chunk, get, json_answer, post};
+use crate::support::{Launch, PATIENCE, Proxy, Upstream, World, chat, chunk, get, json_answer, post, start};
 
 /// The status of the only answer to `request`, sent on a connection that must then be closed.
 fn refusal(proxy: &Proxy, request: impl AsRef<[u8]>) -> u16 {
@@ -15,8 +18,7 @@ fn refusal(proxy: &Proxy, request: impl AsRef<[u8]>) -> u16 {
 
 #[test]
 fn a_head_within_the_limits_is_served_and_one_beyond_is_refused() {
-    let (world, tenant) = World::serving("http://127.0.0.1:9");
-    let proxy = Proxy::of(&world);
+    let (_upstream, tenant, proxy) = start();
     let models = |fields: &str| get("/proxy/acme/v1/models", &format!("{}{fields}", tenant.pat.line()));
     // Host and Authorization are two of the 90.
     let many = |count: usize| (0..count - 2).map(|n| format!("x-{n}: {n}\r\n")).collect::<String>();
@@ -38,8 +40,7 @@ fn a_head_within_the_limits_is_served_and_one_beyond_is_refused() {
 
 #[test]
 fn a_request_line_beyond_its_limit_is_414() {
-    let (world, tenant) = World::serving("http://127.0.0.1:9");
-    let proxy = Proxy::of(&world);
+    let (_upstream, tenant, proxy) = start();
     let long = |len: usize| get(&format!("/proxy/acme/v1/models?{}", "q".repeat(len)), &tenant.pat.line());
     assert_eq!(proxy.ask(long(8000)).status(), 200);
     assert_eq!(refusal(&proxy, long(9000)), 414);
@@ -127,7 +128,7 @@ fn a_body_that_stops_coming_is_408() {
 fn an_idle_connection_is_closed_without_a_word() {
     let (world, tenant) = World::serving("http://127.0.0.1:9");
     let proxy = Proxy::with(&world, |settings| {
-        settings.set("timeouts.keep_alive_s", 1.5);
+        settings.set("timeouts.keep_alive_s", 1.0).set("timeouts.head_s", 1.0);
     });
     let mut fresh = proxy.connect();
     let (bytes, _) = fresh.rest();
@@ -208,11 +209,116 @@ fn a_caller_that_stops_reading_is_cut_after_the_write_stall_time() {
 
 #[test]
 fn a_long_prompt_is_not_too_large_by_default() {
-    let upstream = Upstream::bind();
-    let (world, tenant) = World::serving(&upstream.url());
-    let proxy = Proxy::of(&world);
+    let (upstream, tenant, proxy) = start();
     let requests = upstream.answer(|_| json_answer("{}"));
     let body = chat_body("false").replace("hi", &"word ".repeat(1 << 20));
     assert_eq!(proxy.ask(post(&chat_path(), &tenant.pat.line(), &body)).status(), 200);
     assert_eq!(requests.recv().unwrap().text(), body);
+}
+
+/// A name that does not come early enough is not looked for for ever.
+#[test]
+fn a_model_beyond_what_is_held_is_413() {
+    let upstream = Upstream::bind();
+    let (world, tenant) = World::serving(&upstream.url());
+    upstream.answer(|_| json_answer("{}"));
+    let proxy = Proxy::with(&world, |settings| {
+        settings.set("limits.hold_bytes_max", 2 << 20);
+    });
+    let late = |len: usize| format!(r#"{{"messages":[{{"content":"{}"}}],"model":"tiny"}}"#, "x".repeat(len));
+    let ask = |len: usize| post(&chat_path(), &tenant.pat.line(), &late(len));
+    assert_eq!(proxy.ask(ask(1 << 20)).status(), 200);
+    assert_eq!(refusal(&proxy, ask(3 << 20)), 413);
+    // Where the name is known, the rest passes unheld.
+    let early = format!(r#"{{"model":"tiny","messages":[{{"content":"{}"}}]}}"#, "x".repeat(8 << 20));
+    assert_eq!(proxy.ask(post(&chat_path(), &tenant.pat.line(), &early)).status(), 200);
+}
+
+/// What all callers together may have held: one more is turned away, those that are held go on, and room comes back.
+#[test]
+fn held_bodies_beyond_what_a_core_may_hold_are_503() {
+    let upstream = Upstream::bind();
+    let (world, tenant) = World::serving(&upstream.url());
+    upstream.answer(|_| json_answer("{}"));
+    let proxy = Proxy::with(&world, |settings| {
+        settings.set("limits.hold_bytes_max", 2 << 20).set("limits.held_bytes_max", 4 << 20);
+    });
+    let body = format!(r#"{{"messages":[{{"content":"{}"}}],"model":"tiny"}}"#, "x".repeat(1_500_000));
+    let request = post(&chat_path(), &tenant.pat.line(), &body);
+    let mut holding: Vec<_> = (0..2)
+        .map(|_| {
+            let mut caller = proxy.connect();
+            caller.send(&request[..request.len() - 20]);
+            caller.wait_until_taken();
+            caller
+        })
+        .collect();
+    let mut third = proxy.connect();
+    third.offer(&request);
+    let (answer, _) = third.rest();
+    assert!(answer.starts_with(b"HTTP/1.1 503 "), "{}", answer.escape_ascii());
+    for caller in &mut holding {
+        caller.send(&request[request.len() - 20..]);
+        assert_eq!(caller.response().status(), 200);
+    }
+    assert_eq!(proxy.ask(&request).status(), 200);
+}
+
+#[test]
+fn an_upload_beyond_its_total_time_is_408() {
+    let (world, tenant) = World::serving("http://127.0.0.1:9");
+    let proxy = Proxy::with(&world, |settings| {
+        settings.set("timeouts.upload_total_s", 0.5);
+    });
+    let mut caller = proxy.connect();
+    let request = chat(&tenant.pat);
+    caller.send(&request[..request.len() - 5]);
+    let mut sent = 0;
+    // A byte now and then keeps no upload alive: 4,000 at 5 ms each would be 20 s.
+    while sent < 4000 && caller.offer(b" ") {
+        sent += 1;
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    assert!(sent < 4000, "nobody hung up");
+}
+
+/// Out of descriptors: what is open goes on, what comes is shed or waits, and nothing is left of it afterwards.
+#[test]
+fn a_proxy_without_descriptors_left_recovers() {
+    let upstream = Upstream::bind();
+    let (world, tenant) = World::serving(&upstream.url());
+    let mut launch = Launch::of(&world);
+    // Far more than there are descriptors for, so that accepting itself fails.
+    launch.settings.set("limits.connections_max", 10_000);
+    let mut limited = std::process::Command::new("sh");
+    let command = launch.command();
+    limited
+        .arg("-c")
+        .arg("ulimit -n 96 && exec \"$0\" \"$@\"")
+        .arg(command.get_program())
+        .args(command.get_args());
+    limited.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let proxy = Proxy::adopt(launch, limited.spawn().unwrap());
+    let mut first = proxy.connect();
+    let request = get("/proxy/acme/v1/models", &tenant.pat.line());
+    first.send(&request);
+    assert_eq!(first.response().status(), 200);
+    let crowd: Vec<_> = (0..200)
+        .map(|_| {
+            let mut caller = proxy.connect();
+            caller.offer(&request);
+            caller
+        })
+        .collect();
+    first.send(&request);
+    assert_eq!(first.response().status(), 200);
+    drop(crowd);
+    // Those of the crowd that were never accepted still stand in front of whoever comes next.
+    let until = Instant::now() + PATIENCE;
+    while proxy.ask(&request).status() != 200 {
+        assert!(Instant::now() < until, "it does not recover");
+    }
+    upstream.answer(|_| json_answer("{}"));
+    let answer = proxy.ask(chat(&tenant.pat));
+    assert_eq!(answer.status(), 200, "{}", answer.text());
 }

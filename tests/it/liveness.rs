@@ -4,7 +4,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::support::requests::{chat_body, chat_path, chat_stream};
-use crate::support::{Connection, Proxy, STREAM_HEAD, Upstream, World, chunk, post};
+use crate::support::{Connection, STREAM_HEAD, chunk, post, start};
 
 const EVENTS: usize = 40;
 
@@ -20,9 +20,7 @@ fn an_event_reaches_the_caller_before_the_next_is_produced() {
         b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: 100000\r\n\r\n";
     for head in [STREAM_HEAD, until_close, length] {
         for (version, asked) in [("1.1", "true"), ("1.0", "true"), ("1.1", USAGE_ASKED)] {
-            let upstream = Upstream::bind();
-            let (world, tenant) = World::serving(&upstream.url());
-            let proxy = Proxy::of(&world);
+            let (upstream, tenant, proxy) = start();
             let mut caller = proxy.connect();
             let request = post(&chat_path(), &tenant.pat.line(), &chat_body(asked));
             caller.send(request.replacen("1.1", version, 1));
@@ -40,12 +38,30 @@ fn an_event_reaches_the_caller_before_the_next_is_produced() {
 
 const USAGE_ASKED: &str = "true,\"stream_options\":{\"include_usage\":true}";
 
+/// The same for Ollama's lines of JSON.
+#[test]
+fn a_line_of_json_reaches_the_caller_before_the_next_is_produced() {
+    let (upstream, tenant, proxy) = start();
+    let mut caller = proxy.connect();
+    caller.send(post("/proxy/acme/api/chat", &tenant.pat.line(), r#"{"model":"tiny","messages":[]}"#));
+    let mut connection = upstream.accept();
+    connection.request();
+    connection
+        .send("HTTP/1.1 200 OK\r\ncontent-type: application/x-ndjson\r\ntransfer-encoding: chunked\r\n\r\n");
+    for n in 0..EVENTS {
+        let line = format!("{{\"message\":{{\"content\":\"{n}\"}},\"done\":false}}\n");
+        connection.send(chunk(&line));
+        caller.take_through(line.as_bytes());
+    }
+    connection.send(chunk("{\"done\":true,\"prompt_eval_count\":1,\"eval_count\":40}\n"));
+    connection.send("0\r\n\r\n");
+    caller.take_through(b"0\r\n\r\n");
+}
+
 /// The head does not wait for the first event.
 #[test]
 fn the_head_reaches_the_caller_before_the_first_event_is_produced() {
-    let upstream = Upstream::bind();
-    let (world, tenant) = World::serving(&upstream.url());
-    let proxy = Proxy::of(&world);
+    let (upstream, tenant, proxy) = start();
     let mut caller = proxy.connect();
     caller.send(chat_stream(&tenant.pat));
     let mut connection = upstream.accept();
@@ -60,9 +76,7 @@ fn the_head_reaches_the_caller_before_the_first_event_is_produced() {
 /// *and* the one before was read, so a caller that a busy machine does not let run cannot make two of them one.
 #[test]
 fn forty_events_25_ms_apart_arrive_as_forty_reads() {
-    let upstream = Upstream::bind();
-    let (world, tenant) = World::serving(&upstream.url());
-    let proxy = Proxy::of(&world);
+    let (upstream, tenant, proxy) = start();
     let mut caller = proxy.connect();
     caller.send(chat_stream(&tenant.pat));
     let mut connection = upstream.accept();
@@ -86,9 +100,7 @@ fn forty_events_25_ms_apart_arrive_as_forty_reads() {
 /// One stream that stands still does not hold up another on the same core.
 #[test]
 fn streams_on_one_core_do_not_wait_for_each_other() {
-    let upstream = Upstream::bind();
-    let (world, tenant) = World::serving(&upstream.url());
-    let proxy = Proxy::of(&world);
+    let (upstream, tenant, proxy) = start();
     let mut pairs: Vec<(Connection, Connection)> = (0..10)
         .map(|_| {
             let mut caller = proxy.connect();

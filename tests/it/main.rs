@@ -1,10 +1,11 @@
 //! The proxy from outside: the real binary between raw sockets. One program, a module per theme.
 //!
-//! * What it refuses: [`heads`], [`framing`], [`limits`], [`credentials`], [`rights`], [`bodies`].
-//! * What it passes: [`relay`], [`upload`], [`splits`], [`liveness`], [`headers`], [`models`].
-//! * What goes wrong on the way: [`departures`] (a side leaves), [`faults`] (an upstream misbehaves), [`pool`]
-//!   (a connection is used again).
-//! * What it leaves and how it lives: [`usage`], [`tables`], [`process`], [`drivers`].
+//! * What it refuses: [`heads`], [`framing`], [`limits`], [`credentials`], [`rights`],
+//!   [`operations`], [`bodies`].
+//! * What it passes: [`relay`], [`upload`], [`long`], [`splits`], [`liveness`], [`headers`], [`models`].
+//! * What goes wrong on the way: [`departures`] (a side leaves), [`patience`] (a side is slow), [`faults`] (an upstream
+//!   misbehaves), [`pool`] (a connection is used again).
+//! * What it leaves and how it lives: [`usage`], [`records`], [`tables`], [`process`], [`drivers`].
 //!
 //! Every test starts its own proxy on ports of the kernel's choice; none depends on how fast the machine is.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
@@ -19,9 +20,13 @@ mod headers;
 mod heads;
 mod limits;
 mod liveness;
+mod long;
 mod models;
+mod operations;
+mod patience;
 mod pool;
 mod process;
+mod records;
 mod relay;
 mod rights;
 mod splits;

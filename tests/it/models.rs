@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::support::requests::{chat_body, chat_path};
 use crate::support::{
-    MODEL, Message, Proxy, Upstream, World, chat, domain_scopes, get, json_answer, model_scopes, post,
+    MODEL, Message, Proxy, Upstream, World, chat, domain_scopes, get, json_answer, model_scopes, post, start,
 };
 
 fn names(list: &Message) -> Vec<String> {
@@ -121,8 +121,7 @@ fn a_model_with_a_slash_in_its_name_is_found_by_path_and_by_body() {
 
 #[test]
 fn models_are_listed_in_the_ollama_form() {
-    let (world, tenant) = World::serving("http://127.0.0.1:9");
-    let proxy = Proxy::of(&world);
+    let (_upstream, tenant, proxy) = start();
     let answer = proxy.ask(get("/proxy/acme/api/tags", &tenant.pat.line()));
     assert_eq!(answer.status(), 200);
     let list = answer.json();
@@ -199,9 +198,7 @@ fn the_model_of_a_form_may_come_anywhere() {
 
 #[test]
 fn a_form_without_a_model_or_with_two_is_400() {
-    let upstream = Upstream::bind();
-    let (world, tenant) = World::serving(&upstream.url());
-    let proxy = Proxy::of(&world);
+    let (upstream, tenant, proxy) = start();
     let model = "--b\r\ncontent-disposition: form-data; name=\"model\"\r\n\r\ntiny\r\n";
     let bodies = [
         "--b--\r\n".to_owned(),

@@ -2,14 +2,16 @@
 
 use std::sync::mpsc::channel;
 
+use serde_json::json;
+
 use crate::support::requests::{chat_body, chat_path, chat_stream};
-use crate::support::{Connection, Proxy, STREAM_HEAD, Upstream, World, chat, chunk, json_answer, post};
+use crate::support::{
+    Connection, Proxy, STREAM_HEAD, Upstream, World, chat, chunk, json_answer, post, start,
+};
 
 #[test]
 fn a_finished_exchange_leaves_its_connection_to_the_next() {
-    let upstream = Upstream::bind();
-    let (world, tenant) = World::serving(&upstream.url());
-    let proxy = Proxy::of(&world);
+    let (upstream, tenant, proxy) = start();
     let mut connection = None;
     for n in 0..5 {
         // Each caller on a connection of its own: the pool is the core's, not the caller's.
@@ -32,9 +34,7 @@ fn bytes_after_an_answer_never_reach_another_caller() {
     let answers = [String::from_utf8(json_answer("{}")).unwrap(), chunked.to_owned()];
     for (n, answer) in answers.iter().enumerate() {
         for late in [false, true] {
-            let upstream = Upstream::bind();
-            let (world, tenant) = World::serving(&upstream.url());
-            let proxy = Proxy::of(&world);
+            let (upstream, tenant, proxy) = start();
             let mut caller = proxy.connect();
             caller.send(chat(&tenant.pat));
             let mut poisoned = upstream.accept();
@@ -67,9 +67,7 @@ fn a_connection_that_says_close_or_1_0_is_not_used_again() {
         "HTTP/1.1 200 OK\r\nConnection: x, Close\r\ncontent-length: 2\r\n\r\n{}",
         "HTTP/1.0 200 OK\r\ncontent-length: 2\r\n\r\n{}",
     ] {
-        let upstream = Upstream::bind();
-        let (world, tenant) = World::serving(&upstream.url());
-        let proxy = Proxy::of(&world);
+        let (upstream, tenant, proxy) = start();
         let mut caller = proxy.connect();
         for _ in 0..2 {
             caller.send(chat(&tenant.pat));
@@ -85,9 +83,7 @@ fn a_connection_that_says_close_or_1_0_is_not_used_again() {
 
 #[test]
 fn a_connection_that_its_server_closed_while_idle_is_replaced_without_a_word() {
-    let upstream = Upstream::bind();
-    let (world, tenant) = World::serving(&upstream.url());
-    let proxy = Proxy::of(&world);
+    let (upstream, tenant, proxy) = start();
     let mut caller = proxy.connect();
     for n in 0..10 {
         caller.send(chat(&tenant.pat));
@@ -103,9 +99,7 @@ fn a_connection_that_its_server_closed_while_idle_is_replaced_without_a_word() {
 /// before and not a byte came back, so the request is sent once more, on a fresh one.
 #[test]
 fn a_reused_connection_that_dies_with_the_request_is_retried_once() {
-    let upstream = Upstream::bind();
-    let (world, tenant) = World::serving(&upstream.url());
-    let proxy = Proxy::of(&world);
+    let (upstream, tenant, proxy) = start();
     let mut caller = proxy.connect();
     for reset in [false, true] {
         caller.send(chat(&tenant.pat));
@@ -133,9 +127,7 @@ fn a_reused_connection_that_dies_with_the_request_is_retried_once() {
 /// D9. Once a byte of an answer came, or the connection was fresh, the request may have been executed.
 #[test]
 fn a_request_that_may_have_been_executed_is_never_sent_twice() {
-    let upstream = Upstream::bind();
-    let (world, tenant) = World::serving(&upstream.url());
-    let proxy = Proxy::of(&world);
+    let (upstream, tenant, proxy) = start();
     let mut caller = proxy.connect();
     // Fresh.
     caller.send(chat(&tenant.pat));
@@ -159,12 +151,29 @@ fn a_request_that_may_have_been_executed_is_never_sent_twice() {
     assert!(upstream.try_accept().is_none());
 }
 
+/// Nothing was sent to the endpoint that could not be reached, so the next may have the request.
+#[test]
+fn an_endpoint_that_cannot_be_reached_is_passed_over() {
+    let dead = [(); 2].map(|()| Upstream::bind().url());
+    let upstream = Upstream::bind();
+    let (mut world, tenant) = World::serving(&upstream.url());
+    world.record("cluster", "main")["endpoints"] =
+        json!([{"url": dead[0]}, {"url": upstream.url()}, {"url": dead[1]}]);
+    let requests = upstream.answer(|_| json_answer("{}"));
+    let proxy = Proxy::with(&world, |settings| {
+        settings.set("upstream.attempts_max", 3);
+    });
+    for n in 0..20 {
+        let answer = proxy.ask(chat(&tenant.pat));
+        assert_eq!(answer.status(), 200, "request {n}: {}", answer.text());
+    }
+    assert_eq!(requests.try_iter().count(), 20);
+}
+
 /// A cancelled stream's connection holds the rest of that stream.
 #[test]
 fn a_connection_whose_caller_left_is_not_used_again() {
-    let upstream = Upstream::bind();
-    let (world, tenant) = World::serving(&upstream.url());
-    let proxy = Proxy::of(&world);
+    let (upstream, tenant, proxy) = start();
     let mut caller = proxy.connect();
     caller.send(chat_stream(&tenant.pat));
     let mut connection = upstream.accept();

@@ -6,10 +6,9 @@ use rustix::process::Signal;
 
 use crate::support::requests::chat_stream;
 use crate::support::{
-    Connection, Launch, PATIENCE, Proxy, STREAM_HEAD, Tenant, Upstream, World, chat, chunk, get, json_answer,
+    Connection, DELTA, Launch, PATIENCE, Proxy, STREAM_HEAD, Tenant, Upstream, World, chat, chunk, get,
+    json_answer, start,
 };
-
-const EVENT: &str = "data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n";
 
 /// A proxy with one stream in the middle of its answer.
 fn streaming(deadline_s: f64) -> (Upstream, Tenant, Proxy, Connection, Connection) {
@@ -23,8 +22,8 @@ fn streaming(deadline_s: f64) -> (Upstream, Tenant, Proxy, Connection, Connectio
     let mut connection = upstream.accept();
     connection.request();
     connection.send(STREAM_HEAD);
-    connection.send(chunk(EVENT));
-    caller.take_through(EVENT.as_bytes());
+    connection.send(chunk(DELTA));
+    caller.take_through(DELTA.as_bytes());
     (upstream, tenant, proxy, caller, connection)
 }
 
@@ -48,8 +47,8 @@ fn a_stream_ends_by_itself_while_the_proxy_drains() {
         assert_eq!(proxy.ops("/livez").status(), 200);
         // Far longer than anything that does not wait for streams.
         for _ in 0..20 {
-            connection.send(chunk(EVENT));
-            caller.take_through(EVENT.as_bytes());
+            connection.send(chunk(DELTA));
+            caller.take_through(DELTA.as_bytes());
             std::thread::sleep(Duration::from_millis(25));
         }
         assert!(proxy.is_running());
@@ -150,8 +149,7 @@ fn wrong_settings_are_all_named_and_nothing_starts() {
 
 #[test]
 fn the_ops_listener_answers_what_it_knows_and_nothing_else() {
-    let (world, tenant) = World::serving("http://127.0.0.1:9");
-    let proxy = Proxy::of(&world);
+    let (_upstream, tenant, proxy) = start();
     for path in ["/metrics", "/livez", "/readyz", "/tables"] {
         assert_eq!(proxy.ops(path).status(), 200, "{path}");
     }
@@ -172,8 +170,7 @@ fn the_ops_listener_answers_what_it_knows_and_nothing_else() {
 /// Someone scrapes slowly, or never reads: nobody waits for them.
 #[test]
 fn a_stuck_operator_holds_up_nobody() {
-    let (world, tenant) = World::serving("http://127.0.0.1:9");
-    let proxy = Proxy::of(&world);
+    let (_upstream, tenant, proxy) = start();
     let stuck: Vec<Connection> = (0..20)
         .map(|n| {
             let mut operator = Connection::to(proxy.ops);

@@ -1,7 +1,9 @@
 //! Answers pass as they are, whatever framing the upstream and the caller speak.
 
 use crate::support::requests::{chat_body, chat_path, chat_stream};
-use crate::support::{Proxy, STREAM_HEAD, Upstream, World, chat, chunk, chunked, get, json_answer, post};
+use crate::support::{
+    Proxy, STREAM_HEAD, Upstream, World, chat, chunk, chunked, get, json_answer, post, start,
+};
 
 const EVENTS: [&str; 3] = [
     "data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n",
@@ -25,9 +27,7 @@ fn framings() -> [(&'static str, Vec<u8>, bool); 4] {
 #[test]
 fn every_upstream_framing_reaches_a_1_1_caller_whole_and_keeps_its_connection() {
     for (name, answer, closes) in framings() {
-        let upstream = Upstream::bind();
-        let (world, tenant) = World::serving(&upstream.url());
-        let proxy = Proxy::of(&world);
+        let (upstream, tenant, proxy) = start();
         let mut caller = proxy.connect();
         for _ in 0..2 {
             caller.send(chat_stream(&tenant.pat));
@@ -48,9 +48,7 @@ fn every_upstream_framing_reaches_a_1_1_caller_whole_and_keeps_its_connection() 
 #[test]
 fn every_upstream_framing_reaches_a_1_0_caller_until_close() {
     for (name, answer, closes) in framings() {
-        let upstream = Upstream::bind();
-        let (world, tenant) = World::serving(&upstream.url());
-        let proxy = Proxy::of(&world);
+        let (upstream, tenant, proxy) = start();
         let mut caller = proxy.connect();
         caller.send(chat_stream(&tenant.pat).replacen("HTTP/1.1", "HTTP/1.0", 1));
         let mut connection = upstream.accept();
@@ -69,8 +67,7 @@ fn every_upstream_framing_reaches_a_1_0_caller_until_close() {
 
 #[test]
 fn a_1_0_caller_and_one_that_asks_to_close_are_let_go_after_the_answer() {
-    let (world, tenant) = World::serving("http://127.0.0.1:9");
-    let proxy = Proxy::of(&world);
+    let (_upstream, tenant, proxy) = start();
     let models = get("/proxy/acme/v1/models", &tenant.pat.line());
     let requests = [
         models.replacen("HTTP/1.1", "HTTP/1.0", 1),
@@ -112,9 +109,7 @@ fn pipelined_requests_are_answered_in_order() {
 
 #[test]
 fn answers_without_a_body_leave_the_connection_in_step() {
-    let upstream = Upstream::bind();
-    let (world, tenant) = World::serving(&upstream.url());
-    let proxy = Proxy::of(&world);
+    let (upstream, tenant, proxy) = start();
     let mut caller = proxy.connect();
     let answers = [
         "HTTP/1.1 204 No Content\r\nx-n: 204\r\n\r\n",
@@ -143,9 +138,7 @@ fn answers_without_a_body_leave_the_connection_in_step() {
 
 #[test]
 fn interim_answers_of_the_upstream_do_not_end_the_exchange() {
-    let upstream = Upstream::bind();
-    let (world, tenant) = World::serving(&upstream.url());
-    let proxy = Proxy::of(&world);
+    let (upstream, tenant, proxy) = start();
     let mut caller = proxy.connect();
     caller.send(chat(&tenant.pat));
     let mut connection = upstream.accept();
@@ -167,9 +160,7 @@ fn interim_answers_of_the_upstream_do_not_end_the_exchange() {
 
 #[test]
 fn upstream_errors_pass_as_they_are() {
-    let upstream = Upstream::bind();
-    let (world, tenant) = World::serving(&upstream.url());
-    let proxy = Proxy::of(&world);
+    let (upstream, tenant, proxy) = start();
     let mut caller = proxy.connect();
     let mut connection = None;
     for status in ["400 Bad Request", "404 Not Found", "422 Unprocessable Entity", "500 Oh No", "418 Teapot"]
@@ -218,9 +209,7 @@ fn a_large_answer_passes_whole() {
 /// buffers on the way, a caller that reads nothing; the upstream must get stuck, and the proxy stay small.
 #[test]
 fn a_slow_reader_pauses_its_upstream() {
-    let upstream = Upstream::bind();
-    let (world, tenant) = World::serving(&upstream.url());
-    let proxy = Proxy::of(&world);
+    let (upstream, tenant, proxy) = start();
     let mut caller = proxy.connect();
     caller.send(chat(&tenant.pat));
     let mut connection = upstream.accept();
@@ -247,9 +236,7 @@ fn a_slow_reader_pauses_its_upstream() {
 /// Chunks that come together may go together; none may be lost, split events are no matter.
 #[test]
 fn chunk_sizes_of_all_kinds_pass() {
-    let upstream = Upstream::bind();
-    let (world, tenant) = World::serving(&upstream.url());
-    let proxy = Proxy::of(&world);
+    let (upstream, tenant, proxy) = start();
     let mut caller = proxy.connect();
     caller.send(chat_stream(&tenant.pat));
     let mut connection = upstream.accept();
@@ -265,4 +252,26 @@ fn chunk_sizes_of_all_kinds_pass() {
     let got = caller.response();
     assert!(got.body == sent, "bytes changed on the way");
     assert!(!got.mentions("x-trailer"), "trailers are dropped");
+}
+
+/// A GET with a body is unusual and legal: its body is nobody's next request.
+#[test]
+fn a_body_where_none_is_expected_is_never_parsed() {
+    let (_upstream, tenant, proxy) = start();
+    let smuggled = get("/health", "x-request-id: smuggled\r\n");
+    let length = format!("{}content-length: {}\r\n", tenant.pat.line(), smuggled.len());
+    let chunks = format!("{}transfer-encoding: chunked\r\n", tenant.pat.line());
+    let models = "/proxy/acme/v1/models";
+    for request in [
+        [get(models, &length).as_bytes(), smuggled.as_bytes()].concat(),
+        [get(models, &chunks).as_bytes(), &chunked(&[&smuggled])].concat(),
+    ] {
+        let mut caller = proxy.connect();
+        caller.send(request);
+        assert_eq!(caller.response().status(), 200);
+        // In step, or closed.
+        caller.offer(get("/health", "x-request-id: honest\r\nconnection: close\r\n"));
+        let (rest, _) = caller.rest();
+        assert!(!String::from_utf8_lossy(&rest).contains("smuggled"), "{}", rest.escape_ascii());
+    }
 }

@@ -1,7 +1,7 @@
 //! Where reads cut the bytes changes nothing. Every cut of a request, and every cut of an answer, is tried.
 
 use crate::support::requests::{chat_body, chat_path};
-use crate::support::{Connection, Proxy, STREAM_HEAD, Tenant, Upstream, World, chat, chunked, json_answer};
+use crate::support::{Connection, Proxy, STREAM_HEAD, Upstream, chat, chunked, json_answer, start};
 
 const EVENTS: [&str; 4] = [
     "data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n",
@@ -9,13 +9,6 @@ const EVENTS: [&str; 4] = [
     "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":7,\"completion_tokens\":2}}\n\n",
     "data: [DONE]\n\n",
 ];
-
-fn start() -> (Upstream, Tenant, Proxy) {
-    let upstream = Upstream::bind();
-    let (world, tenant) = World::serving(&upstream.url());
-    let proxy = Proxy::of(&world);
-    (upstream, tenant, proxy)
-}
 
 #[test]
 fn a_request_with_a_length_may_be_cut_anywhere() {

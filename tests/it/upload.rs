@@ -3,7 +3,9 @@
 use std::thread;
 
 use crate::support::requests::{chat_body, chat_path};
-use crate::support::{Connection, Pat, Proxy, Upstream, World, chunk, chunked, get, json_answer, post};
+use crate::support::{
+    Connection, Pat, Proxy, Upstream, World, chunk, chunked, get, json_answer, post, start,
+};
 
 const TRANSCRIPTIONS: &str = "/proxy/acme/v1/audio/transcriptions";
 
@@ -34,8 +36,7 @@ fn a_caller_that_expects_100_continue_gets_it_before_its_body_is_read() {
 
 #[test]
 fn a_refused_caller_that_expects_100_continue_gets_the_refusal_instead() {
-    let (world, tenant) = World::serving("http://127.0.0.1:9");
-    let proxy = Proxy::of(&world);
+    let (_upstream, tenant, proxy) = start();
     let bad = Pat::mint(tenant.user);
     let request = post(&chat_path(), &format!("{}expect: 100-continue\r\n", bad.line()), &chat_body("false"));
     let mut caller = proxy.connect();
@@ -94,9 +95,7 @@ fn start_upload(caller: &mut Connection, pat: &Pat) {
 /// of its upload and goes on pushing; the caller must read the 413 although it never finished.
 #[test]
 fn an_early_413_reaches_the_caller_while_the_prompt_is_still_uploading() {
-    let upstream = Upstream::bind();
-    let (world, tenant) = World::serving(&upstream.url());
-    let proxy = Proxy::of(&world);
+    let (upstream, tenant, proxy) = start();
     let mut caller = proxy.connect();
     start_upload(&mut caller, &tenant.pat);
     let writer = caller.stream().try_clone().unwrap();
@@ -126,9 +125,7 @@ fn an_early_413_reaches_the_caller_while_the_prompt_is_still_uploading() {
 /// The same for a JSON prompt with a stated length, far larger than any buffer.
 #[test]
 fn an_early_answer_reaches_the_caller_of_a_long_json_prompt() {
-    let upstream = Upstream::bind();
-    let (world, tenant) = World::serving(&upstream.url());
-    let proxy = Proxy::of(&world);
+    let (upstream, tenant, proxy) = start();
     let mut caller = proxy.connect();
     let auth = tenant.pat.line();
     let length = 48 << 20;
@@ -147,9 +144,7 @@ fn an_early_answer_reaches_the_caller_of_a_long_json_prompt() {
 /// Goal: an upload is not held in memory. Method: 128 MiB of audio through a proxy that may not grow by 24.
 #[test]
 fn a_long_upload_passes_in_bounded_memory() {
-    let upstream = Upstream::bind();
-    let (world, tenant) = World::serving(&upstream.url());
-    let proxy = Proxy::of(&world);
+    let (upstream, tenant, proxy) = start();
     let mut caller = proxy.connect();
     let before = proxy.resident_kib();
     start_upload(&mut caller, &tenant.pat);
@@ -181,8 +176,7 @@ fn a_long_upload_passes_in_bounded_memory() {
 /// A refused upload is drained a little and then cut; either way no byte of it is ever taken for a request.
 #[test]
 fn the_body_of_a_refused_upload_is_never_parsed() {
-    let (world, tenant) = World::serving("http://127.0.0.1:9");
-    let proxy = Proxy::of(&world);
+    let (_upstream, tenant, proxy) = start();
     let smuggled = get("/proxy/acme/v1/models", &tenant.pat.line());
     for padding in [0, 1000, 60_000, 100_000, 4 << 20] {
         let body = format!("{}{smuggled}", " ".repeat(padding));

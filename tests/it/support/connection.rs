@@ -197,6 +197,11 @@ impl Connection {
         message
     }
 
+    /// The status of the next answer, or how the connection ends without one.
+    pub(crate) fn status_or_end(&mut self) -> Result<u16, End> {
+        self.try_take_through(b"\r\n\r\n").map(|head| Message::from_head(head).status())
+    }
+
     /// An answer that must come as a whole and be followed by the end of the connection.
     pub(crate) fn last_response(&mut self) -> Message {
         let message = self.response();

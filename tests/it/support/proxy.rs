@@ -16,7 +16,8 @@ use serde_json::Value;
 use super::connection::{Connection, PATIENCE};
 use super::message::Message;
 use super::metrics::Metrics;
-use super::world::World;
+use super::upstream::Upstream;
+use super::world::{Tenant, World};
 
 /// `proxy.toml` under construction. Every test shares these: ports of the kernel's choice, one core, every
 /// request in the access log.
@@ -83,6 +84,31 @@ impl Launch {
         let child = self.command().spawn().expect("the binary starts");
         Proxy::adopt(self, child)
     }
+}
+
+/// What most tests begin with: an upstream, the smallest useful world over it, and a proxy of that.
+pub(crate) fn start() -> (Upstream, Tenant, Proxy) {
+    let upstream = Upstream::bind();
+    let (world, tenant) = World::serving(&upstream.url());
+    let proxy = Proxy::of(&world);
+    (upstream, tenant, proxy)
+}
+
+/// One exchange: what the upstream was asked, and what the caller got.
+pub(crate) fn exchange(
+    upstream: &Upstream,
+    proxy: &Proxy,
+    request: &str,
+    answer: &[u8],
+) -> (Message, Message) {
+    let mut caller = proxy.connect();
+    caller.send(request);
+    let mut connection = upstream.accept();
+    let saw = connection.request();
+    connection.send(answer);
+    let got = caller.response();
+    drop(connection);
+    (saw, got)
 }
 
 /// A running proxy; killed when dropped.
@@ -290,11 +316,14 @@ impl Drop for Proxy {
         let died = self.child.try_wait().ok().flatten();
         let _ = self.child.kill();
         let _ = self.child.wait();
+        self.logged.extend(self.log.iter());
         if thread::panicking() {
-            self.logged.extend(self.log.iter());
             eprintln!("proxy in {}: exited {died:?}; its log:", self.launch.dir.display());
             self.logged.iter().for_each(|line| eprintln!("  {line}"));
         } else {
+            // Whatever else a test shows, no task of the proxy may have panicked on the way.
+            let panicked = self.logged.iter().any(|line| line.contains("panicked"));
+            assert!(!panicked, "{:#?}", self.logged);
             // Files of a failed test stay for whoever looks into it.
             let _ = fs::remove_dir_all(&self.launch.dir);
         }

@@ -93,3 +93,11 @@ pub(crate) fn json_answer(body: &str) -> Vec<u8> {
 /// The head of a chunked event stream.
 pub(crate) const STREAM_HEAD: &[u8] =
     b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
+
+/// One event of a completion stream, in the OpenAI dialect.
+pub(crate) const DELTA: &str = "data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n";
+/// The event that carries nothing but usage: 7 prompt tokens, 2 completion tokens.
+pub(crate) const USAGE: &str =
+    "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":7,\"completion_tokens\":2,\"total_tokens\":9}}\n\n";
+/// The last event.
+pub(crate) const DONE: &str = "data: [DONE]\n\n";
