@@ -54,6 +54,8 @@ impl Minted {
             not_before: None,
             revoked: false,
             full_access: false,
+            cidrs: Vec::new(),
+            previous: None,
             scopes,
         }
     }
@@ -141,6 +143,7 @@ pub fn records(people: &People, service: &Service) -> Vec<Record> {
             alias: Some(alias.to_owned()),
             name: None,
             status: DomainStatus::Enabled,
+            default_cluster: None,
         })
     };
     let cluster = ClusterId::from("upstream");
@@ -175,10 +178,11 @@ pub fn records(people: &People, service: &Service) -> Vec<Record> {
 }
 
 fn cluster_record(id: &ClusterId, service: &Service) -> Record {
-    let credential = service
-        .credential
-        .as_ref()
-        .map(|value| CredentialRecord { header: "authorization".to_owned(), value: value.clone() });
+    let credential = service.credential.as_ref().map(|value| CredentialRecord {
+        header: "authorization".to_owned(),
+        value: value.clone(),
+        sealed: String::new(),
+    });
     Record::Cluster(ClusterRecord {
         id: id.clone(),
         dialect: service.dialect,

@@ -94,6 +94,8 @@ impl PatNew {
             not_before: None,
             revoked: false,
             full_access: self.full_access,
+            cidrs: Vec::new(),
+            previous: None,
             scopes: self.scopes.iter().flat_map(|scope| scope.0.clone()).collect(),
         });
         if self.json {

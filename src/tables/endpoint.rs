@@ -227,7 +227,11 @@ mod tests {
     }
 
     fn compiled(header: &str, value: &str) -> Result<Credential, &'static str> {
-        compile_credential(&CredentialRecord { header: header.into(), value: value.into() })
+        compile_credential(&CredentialRecord {
+            header: header.into(),
+            value: value.into(),
+            sealed: String::new(),
+        })
     }
 
     #[test]

@@ -129,6 +129,9 @@ pub enum Fault {
         /// The field.
         field: &'static str,
     },
+    /// A kind that is part of the contract and that this version does not act on yet.
+    #[error("records of kind `{0}` are not supported by this version")]
+    Unsupported(&'static str),
     /// The table is full.
     #[error("too many {0} for one table")]
     Full(&'static str),

@@ -4,16 +4,20 @@
 //! Both sides depend on this crate and on nothing of each other's. It has no runtime, does no I/O beyond
 //! reading lines from a reader that it is given, and knows nothing of HTTP.
 //!
-//! Read in this order: [`ids`] (who and what), [`operation`] (may do what), [`pat`] (the credential that says
-//! who), [`record`] (one line of a snapshot), [`read`] (many lines).
+//! Read in this order: [`ids`] (who and what), [`operation`] (may do what), [`pat`] and [`jwt`] (the credentials that say
+//! who), [`record`] (one line of a snapshot), [`read`] (many lines), [`feed`] (how they travel), [`seal`] (what of it is secret).
 #![forbid(unsafe_code)]
 
+pub mod base64url;
+pub mod feed;
 pub mod ids;
+pub mod jwt;
 pub mod lifetime;
 pub mod operation;
 pub mod pat;
 pub mod read;
 pub mod record;
+pub mod seal;
 
 pub use ids::{ClusterId, DomainId, PatId, UserId};
 pub use lifetime::parse_lifetime;

@@ -181,9 +181,13 @@ fn is_guest(record: &Record, people: &People) -> bool {
     match record {
         Record::Model(model) => model.name == GUEST_MODEL,
         Record::Pat(pat) => pat.id == people.wrong_scope.id,
-        Record::Snapshot(_) | Record::Cluster(_) | Record::Domain(_) | Record::User(_) | Record::Grant(_) => {
-            false
-        }
+        Record::Snapshot(_)
+        | Record::Cluster(_)
+        | Record::Domain(_)
+        | Record::User(_)
+        | Record::Grant(_)
+        | Record::Key(_)
+        | Record::Route(_) => false,
     }
 }
 

@@ -84,6 +84,8 @@ impl<'r> Draft<'r> {
             Record::User(record) => self.put_user(line, &record),
             Record::Grant(record) => self.put_grant(line, &record),
             Record::Pat(record) => self.put_pat(line, &record),
+            Record::Key(_) => self.fault(line, Fault::Unsupported("key")),
+            Record::Route(_) => self.fault(line, Fault::Unsupported("route")),
         }
         self.begun = true;
     }
@@ -97,6 +99,8 @@ impl<'r> Draft<'r> {
             Key::User(id) => self.remove_user(line, *id),
             Key::Grant(user, domain) => self.remove_grant(line, *user, *domain),
             Key::Pat(id) => self.remove_pat(line, *id),
+            // There can be none, so there is nothing to remove.
+            Key::Key(_) | Key::Route(_) => {}
         }
     }
 

@@ -9,6 +9,7 @@
 //! found when tables are compiled, not here.
 
 mod people;
+mod routes;
 mod topology;
 
 use std::borrow::Cow;
@@ -16,7 +17,11 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-pub use people::{ANY_ENTITY, EntityType, GrantRecord, PatRecord, ScopeRecord, UserRecord, UserStatus};
+pub use people::{
+    ANY_ENTITY, EntityType, GrantRecord, KeyRecord, PatRecord, PreviousSecret, ScopeRecord, UserRecord,
+    UserStatus,
+};
+pub use routes::{Condition, Matcher, RouteRecord};
 pub use topology::{
     ALIAS_LEN_MAX, ClusterRecord, CredentialRecord, Dialect, DomainRecord, DomainStatus, EndpointRecord,
     MODEL_NAME_LEN_MAX, ModelRecord, alias_is_valid,
@@ -42,6 +47,10 @@ pub enum Record {
     Grant(GrantRecord),
     /// A Personal Access Token, without its secret.
     Pat(PatRecord),
+    /// A public key of admin's access tokens.
+    Key(KeyRecord),
+    /// A rule that sends requests elsewhere than their model's cluster.
+    Route(RouteRecord),
 }
 
 /// Where a snapshot comes from.
@@ -56,7 +65,8 @@ pub struct SnapshotRecord {
 }
 
 /// What a record is about: two records with equal keys are two versions of one thing.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Key {
     /// A cluster.
     Cluster(ClusterId),
@@ -70,6 +80,10 @@ pub enum Key {
     Grant(UserId, DomainId),
     /// A PAT.
     Pat(PatId),
+    /// A key of access tokens, by its `kid`.
+    Key(Box<str>),
+    /// A routing rule, by its name.
+    Route(Box<str>),
 }
 
 impl fmt::Display for Key {
@@ -81,6 +95,8 @@ impl fmt::Display for Key {
             Self::User(id) => write!(f, "user {id}"),
             Self::Grant(user, domain) => write!(f, "grant of user {user} in domain {domain}"),
             Self::Pat(id) => write!(f, "pat {id}"),
+            Self::Key(id) => write!(f, "key `{}`", shown(id)),
+            Self::Route(name) => write!(f, "route `{}`", shown(name)),
         }
     }
 }
@@ -175,6 +191,8 @@ impl Record {
             "user" => Self::User(serde_json::from_str(line)?),
             "grant" => Self::Grant(serde_json::from_str(line)?),
             "pat" => Self::Pat(serde_json::from_str(line)?),
+            "key" => Self::Key(serde_json::from_str(line)?),
+            "route" => Self::Route(serde_json::from_str(line)?),
             "" => return Err(RecordError::NoKind),
             _ if heading.optional => return Ok(None),
             unknown => return Err(RecordError::UnknownKind(unknown.to_owned())),
@@ -198,6 +216,8 @@ impl Record {
             Self::User(record) => Key::User(record.id),
             Self::Grant(record) => Key::Grant(record.user, record.domain),
             Self::Pat(record) => Key::Pat(record.id),
+            Self::Key(record) => Key::Key(record.id.as_str().into()),
+            Self::Route(record) => Key::Route(record.name.as_str().into()),
         })
     }
 }

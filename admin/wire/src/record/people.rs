@@ -69,9 +69,33 @@ pub struct PatRecord {
     /// Acts as its owner, whatever the scopes say.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub full_access: bool,
+    /// Address ranges (`192.0.2.0/24`, `2001:db8::/32`) that its requests may come from. Empty: from anywhere.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cidrs: Vec<String>,
+    /// The secret that it had before its last reset, while that is still good.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<PreviousSecret>,
     /// What it may do, at most. Empty: nothing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub scopes: Vec<ScopeRecord>,
+}
+
+/// A secret that was replaced and stays valid for a while, so that callers can change over without an outage.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PreviousSecret {
+    /// SHA-256 of the whole PAT as it was.
+    pub digest: PatDigest,
+    /// Unix seconds from which it is refused. The PAT's own end and its revocation hold for it too.
+    pub until: u64,
+}
+
+/// A public key against which cube-admin's access tokens (JWTs) are verified.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyRecord {
+    /// The `kid` of its tokens.
+    pub id: String,
+    /// The Ed25519 public key: 32 bytes, base64url without padding (the JWK's `x`, RFC 8037).
+    pub public_key: String,
 }
 
 /// One thing that a PAT may do.

@@ -72,7 +72,11 @@ fn aliases_follow_the_route_syntax_and_never_look_like_a_uuid() {
 
 #[test]
 fn debug_output_does_not_show_an_endpoints_credential() {
-    let credential = CredentialRecord { header: "authorization".into(), value: "Bearer hidden".into() };
+    let credential = CredentialRecord {
+        header: "authorization".into(),
+        value: "Bearer hidden".into(),
+        sealed: String::new(),
+    };
     assert!(!format!("{credential:?}").contains("hidden"));
 }
 

@@ -79,8 +79,13 @@ pub struct CredentialRecord {
     /// Field name.
     #[serde(default = "default_credential_header")]
     pub header: String,
-    /// Field value, whole: `Bearer …` where the endpoint wants that.
+    /// Field value, whole: `Bearer …` where the endpoint wants that. Empty if it is sealed.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub value: String,
+    /// The value as the feed carries it, and as it lies on disks: see [`crate::seal`]. Tables are compiled from records whose
+    /// credentials have been opened.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub sealed: String,
 }
 
 fn default_credential_header() -> String {
@@ -106,6 +111,9 @@ pub struct DomainRecord {
     pub name: Option<String>,
     /// Who may enter.
     pub status: DomainStatus,
+    /// Where operations that name no model go. Absent: to the cluster of the first model that the caller may use.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default_cluster: Option<ClusterId>,
 }
 
 /// Who may enter a domain. (The spelling `freezed` is SuperMQ's.)
