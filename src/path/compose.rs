@@ -29,7 +29,7 @@ pub(crate) fn compose_body(ex: &mut Exchange<'_>, permit: &Permit, peeked: Peeke
     let upstream_model =
         permit.model().and_then(|model| permit.tables().model_entry(model).upstream_model.as_deref());
     let rest = matches!(held, Held::Part(_));
-    let (bytes, usage_injected) = match form {
+    let (mut bytes, usage_injected) = match form {
         Some(form) => {
             let span = form_model_span(&form);
             let bytes = compose_form(ex, held, span.zip(upstream_model));
@@ -40,6 +40,9 @@ pub(crate) fn compose_body(ex: &mut Exchange<'_>, permit: &Permit, peeked: Peeke
     };
     // The length is known unless the caller's own framing was chunked and the end has not been seen.
     let chunked = rest && ex.body.left().is_none();
+    if chunked && let OutgoingBytes::Owned(held) = &mut bytes {
+        Rc::make_mut(held).extend_from_slice(b"\r\n");
+    }
     Composed { body: Outgoing { held: bytes, rest, chunked }, usage_injected }
 }
 

@@ -3,6 +3,7 @@
 //! A small request is one `send` of head and body together and never becomes an [`Upload`] that waits. A large one is sent as
 //! the endpoint takes it, beside the answer; what the caller has not sent yet is read and passed on in steps of one buffer.
 
+use std::io::Write as _;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
@@ -16,7 +17,7 @@ use crate::socket::Socket;
 
 /// The body as it goes upstream.
 pub(crate) struct Outgoing {
-    /// The part that is held; all of it unless `rest`.
+    /// The part that is held; all of it unless `rest`. If `chunked` it is one chunk, with its CRLF and without its size line.
     pub(crate) held: OutgoingBytes,
     /// More follows from the caller, after the held part.
     pub(crate) rest: bool,
@@ -90,6 +91,12 @@ impl Upload {
         let mut held = body.held.clone();
         // A small body joins the head: copying it is cheaper than a send of two parts.
         let bytes = held.bytes(ex);
+        if body.chunked
+            && let Some(size @ 1..) = bytes.len().checked_sub(2)
+        {
+            // Writing to a Vec cannot fail.
+            let _ = write!(&mut *head, "{size:x}\r\n");
+        }
         if bytes.len() <= JOINED_BYTES_MAX.min(head.room()) {
             head.extend_from_slice(bytes);
             held = OutgoingBytes::Nothing;
