@@ -8,8 +8,8 @@
 //!   message on the connection.
 //!
 //! # Not here, on purpose
-//! No decoding into a buffer of our own, and no trailers handed out: they are checked, counted and dropped
-//! ([`Scanned::forward`] says what may pass).
+//! No decoding into a buffer of our own, and neither extensions nor trailers handed out: they are checked and counted, and
+//! [`ChunkScanner::copy_plain`] leaves them out of what is passed on.
 
 /// How large the parts of the framing may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,9 +79,6 @@ pub struct Scanned {
     /// Bytes of the read that belong to this body. Less than the read only if the body is done: the rest
     /// belongs to the next message.
     pub used: usize,
-    /// How many of those, from the start, may be passed on as they are: all but trailers. If the body is done
-    /// and [`ChunkScanner::had_trailers`], the final CRLF was held back with them and must be added.
-    pub forward: usize,
     /// The body has ended, cleanly.
     pub done: bool,
 }
@@ -248,9 +245,48 @@ impl ChunkScanner {
                 ChunkStep::NeedMore => break,
             }
         }
-        // Trailers stand at the end, so what this read held of them is its last `counted` bytes at most.
-        let held = if self.had_trailers { used.min(usize::from(self.counted)) } else { 0 };
-        Ok(Scanned { used, forward: used - held, done: self.is_done() })
+        Ok(Scanned { used, done: self.is_done() })
+    }
+
+    /// Scans one whole read and appends to `out` what of it may be passed on: everything but chunk extensions and trailers. Both
+    /// are for this hop only (RFC 9112 §7.1.1, §7.1.2), and every recipient reads them a little differently. Returns how many
+    /// bytes of the read belong to this body.
+    ///
+    /// Only worth it when [`Self::had_extras`]; without them the copy is the read itself.
+    ///
+    /// # Errors
+    /// As [`Self::scan`].
+    ///
+    /// # Cost
+    /// A few steps per byte of framing, one copy per chunk.
+    pub fn copy_plain(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Result<usize, ChunkError> {
+        let mut used = 0;
+        while used < bytes.len() && !self.is_done() {
+            // Framing goes byte by byte, because whether a byte passes shows only in the phase that it leads to.
+            let end = if self.phase == Phase::Payload { bytes.len() } else { used + 1 };
+            match self.next(&bytes[used..end])? {
+                ChunkStep::Payload { taken, payload } => {
+                    out.extend_from_slice(payload);
+                    used += taken;
+                }
+                ChunkStep::Framing { .. } | ChunkStep::End { .. } | ChunkStep::NeedMore => {
+                    if !self.is_inside_extra() {
+                        out.push(bytes[used]);
+                    }
+                    used += 1;
+                }
+            }
+        }
+        Ok(used)
+    }
+
+    fn is_inside_extra(&self) -> bool {
+        match self.phase {
+            Phase::Framing(At::Extension(_) | At::TrailerName | At::TrailerValue | At::TrailerLf) => true,
+            // After a trailer's line; the same place before the first is the end of the last chunk's line.
+            Phase::Framing(At::TrailerStart) => self.had_trailers,
+            Phase::Framing(_) | Phase::Payload | Phase::Done | Phase::Failed(_) => false,
+        }
     }
 
     /// Whether everything so far is whole chunks: a cut here loses no part of an event.
@@ -277,6 +313,12 @@ impl ChunkScanner {
         self.had_trailers
     }
 
+    /// Whether there was anything so far that must not be passed on.
+    #[must_use]
+    pub const fn had_extras(&self) -> bool {
+        self.had_extensions || self.had_trailers
+    }
+
     /// One byte of framing.
     fn step(&mut self, at: At, byte: u8) -> Result<Phase, ChunkError> {
         let next = match at {
@@ -292,10 +334,7 @@ impl ChunkScanner {
             At::TrailerStart | At::TrailerName | At::TrailerValue | At::TrailerLf => {
                 self.trailer(at, byte)?
             }
-            At::EndLf if byte == b'\n' => {
-                self.counted = self.counted.saturating_add(u16::from(self.had_trailers));
-                return Ok(Phase::Done);
-            }
+            At::EndLf if byte == b'\n' => return Ok(Phase::Done),
             At::SizeLf | At::PayloadCr | At::PayloadLf | At::EndLf => return Err(ChunkError::LineEnding),
         };
         Ok(Phase::Framing(next))

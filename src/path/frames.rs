@@ -2,7 +2,8 @@
 //!
 //! Sans-io: bytes in, a verdict out ([`Passed`]). Normally the bytes that came are the bytes that go, and are only looked at:
 //! chunk heads are skipped by length and usage is searched for. They are framed anew only where they must be: for HTTP/1.0
-//! callers, for answers that end by closing, and around a usage event that the caller did not ask for.
+//! callers, for answers that end by closing, around a usage event that the caller did not ask for, and where chunk extensions or
+//! trailers are left out.
 
 use std::ops::Range;
 
@@ -92,9 +93,9 @@ impl Frames {
         self.streams
     }
 
-    /// Whether [`Frames::take`] may ever write to its output.
+    /// Whether [`Frames::take`] is likely to write to its output. The first extension or trailer comes unannounced.
     pub(crate) const fn may_frame(&self) -> bool {
-        self.strip.is_some() || !matches!(self.down, Down::Same)
+        self.strip.is_some() || !matches!(self.down, Down::Same) || self.has_extras()
     }
 
     /// The caller can tell the end of the body only by the end of the connection.
@@ -122,8 +123,7 @@ impl Frames {
     /// [`BrokenFraming`]: cut the caller.
     pub(crate) fn take(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Result<Passed, BrokenFraming> {
         if self.down == Down::Same && self.strip.is_none() {
-            let used = self.scan(bytes, |_| {})?;
-            return Ok(Passed::Same(used));
+            return self.pass_same(bytes, out);
         }
         // The common case of a stream with an event to leave out: whole events in whole chunks, none of them that event.
         if self.can_pass_untouched() {
@@ -133,7 +133,7 @@ impl Frames {
                 whole &=
                     last_event_end(payload) == Some(payload.len()) && usage_only_event(payload).is_none();
             })?;
-            if whole && (self.ended || self.at_chunk_boundary()) {
+            if whole && !self.has_extras() && (self.ended || self.at_chunk_boundary()) {
                 return Ok(Passed::Same(used));
             }
             // Scanned in vain: the same bytes are walked through again, piece by piece.
@@ -155,6 +155,27 @@ impl Frames {
         self.ended = true;
         self.finish(out);
         true
+    }
+
+    /// Passes bytes on untouched, but for chunk extensions and trailers, which are between us and the upstream.
+    fn pass_same(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Result<Passed, BrokenFraming> {
+        let before = match &self.up {
+            Up::Chunked(scanner) => Some(scanner.clone()),
+            Up::Length(_) | Up::UntilClose => None,
+        };
+        let used = self.scan(bytes, |_| {})?;
+        match before {
+            Some(mut scanner) if self.has_extras() => {
+                scanner.copy_plain(&bytes[..used], out).map_err(|_| BrokenFraming)?;
+                Ok(Passed::Framed)
+            }
+            Some(_) | None => Ok(Passed::Same(used)),
+        }
+    }
+
+    /// Whether the upstream's framing has held anything that may not be passed on.
+    const fn has_extras(&self) -> bool {
+        matches!(&self.up, Up::Chunked(scanner) if scanner.had_extras())
     }
 
     fn can_pass_untouched(&self) -> bool {

@@ -96,6 +96,28 @@ fn extensions_and_trailers_are_accepted_and_dropped() {
     }
 }
 
+/// The same for a body that is too large to be held and travels on as it comes.
+#[test]
+fn extensions_and_trailers_of_a_streamed_upload_are_dropped() {
+    let (upstream, tenant, proxy) = start();
+    let requests = upstream.answer(|_| json_answer("{}"));
+    let body = chat_body("false").replace("hi", &"x".repeat(3 << 20));
+    let mut wire = head(&tenant.pat).into_bytes();
+    for piece in body.as_bytes().chunks(50_000) {
+        wire.extend(format!("{:x};name=value\r\n", piece.len()).as_bytes());
+        wire.extend(piece);
+        wire.extend(b"\r\n");
+    }
+    wire.extend(b"0;last\r\nx-trailer: 1\r\ncontent-length: 9\r\n\r\n");
+    let mut caller = proxy.connect();
+    caller.send(&wire);
+    assert_eq!(caller.response().status(), 200);
+    let request = requests.recv().unwrap();
+    assert!(request.body == body.as_bytes(), "the body changed on the way");
+    assert!(request.framed.ends_with(b"\r\n0\r\n\r\n"), "sent on in chunks, without trailers");
+    assert!(!crate::support::message::holds(&request.framed, b";name"));
+}
+
 /// Goal: a body that breaks after the upstream was asked never looks whole to the upstream.
 #[test]
 fn a_body_that_breaks_half_way_is_never_whole_upstream() {

@@ -254,6 +254,34 @@ fn chunk_sizes_of_all_kinds_pass() {
     assert!(!got.mentions("x-trailer"), "trailers are dropped");
 }
 
+/// Goal: chunk extensions and trailers are between the proxy and its upstream (RFC 9112 §7.1.1, §7.1.2). Method: one stream that
+/// passes as it is and one with an event to leave out, both cut in every place; the bytes after it are another answer.
+#[test]
+fn extensions_and_trailers_of_an_answer_do_not_reach_the_caller() {
+    let (upstream, tenant, proxy) = start();
+    let first = format!("{:x} ;a=b; c=\"\\\"x\"\r\n{}\r\n", EVENTS[0].len(), EVENTS[0]).replacen(' ', "", 1);
+    let second = format!("{:X}\r\n{}\r\n", EVENTS[1].len(), EVENTS[1]);
+    let end = "0;last\r\nx-trailer: 1\r\ncontent-length: 9\r\n\r\n";
+    let wire = [STREAM_HEAD, first.as_bytes(), second.as_bytes(), end.as_bytes()].concat();
+    let asked = chat_body("true").replacen('{', r#"{"stream_options":{"include_usage":true},"#, 1);
+    let mut caller = proxy.connect();
+    let mut connection: Option<crate::support::Connection> = None;
+    for request in [post(&chat_path(), &tenant.pat.line(), &asked), chat_stream(&tenant.pat)] {
+        for cut in STREAM_HEAD.len()..wire.len() {
+            caller.send(&request);
+            let connection = connection.get_or_insert_with(|| upstream.accept());
+            connection.request();
+            connection.send_cut(&wire, cut);
+            let got = caller.response();
+            assert_eq!(got.text(), EVENTS[..2].concat(), "cut at {cut}");
+            let framed = got.framed.escape_ascii().to_string();
+            let extra = [";", "trailer", "content-length"].iter().find(|extra| framed.contains(**extra));
+            assert_eq!(extra, None, "cut at {cut}: {framed}");
+            assert!(framed.ends_with(r"\r\n0\r\n\r\n"), "cut at {cut}: {framed}");
+        }
+    }
+}
+
 /// A GET with a body is unusual and legal: its body is nobody's next request.
 #[test]
 fn a_body_where_none_is_expected_is_never_parsed() {
