@@ -61,9 +61,15 @@ impl<'a> Account<'a> {
 
     pub(crate) fn request(&mut self, method: &Method, claimed_id: Option<&[u8]>) {
         self.record.method = Some(method.clone());
-        self.record.request_id = claimed_id
-            .and_then(RequestId::from_caller)
-            .unwrap_or_else(|| RequestId::from_random(self.local.random(), self.local.random()));
+        match claimed_id.and_then(RequestId::from_caller) {
+            Some(claimed) => self.record.request_id = claimed,
+            None => self.name(),
+        }
+    }
+
+    /// Gives the request a name of our own making.
+    pub(crate) fn name(&mut self) {
+        self.record.request_id = RequestId::from_random(self.local.random(), self.local.random());
     }
 
     /// The caller's address as a trusted proxy names it: the last one, which is the one that this proxy saw.

@@ -221,9 +221,11 @@ async fn refuse_unparsed(unparsed: Unparsed, mut account: Account<'_>, down: &mu
         down.gone = true;
         return false;
     };
+    // What the head says its name is stands in a head that is not believed.
+    account.name();
     account.refused(refusal);
     let mut out = Vec::with_capacity(512);
-    let reply = refuse::Reply { family: Family::Plain, allow: "", request_id: b"" };
+    let reply = refuse::Reply { family: Family::Plain, allow: "", request_id: account.request_id() };
     refusal.write(&mut out, &reply, false);
     let told = down.tell(&out, &[], account.started().after(LINGER)).await;
     account.end(if told.is_ok() { Ending::Refused } else { Ending::CallerGone });

@@ -266,11 +266,9 @@ pub(crate) fn write_json(
     let mut head = String::with_capacity(160);
     let _ = write!(head, "content-type: application/json\r\ncontent-length: {}\r\n", body.len());
     out.extend_from_slice(head.as_bytes());
-    if !request_id.is_empty() {
-        out.extend_from_slice(b"x-request-id: ");
-        out.extend_from_slice(request_id);
-        out.extend_from_slice(b"\r\n");
-    }
+    out.extend_from_slice(b"x-request-id: ");
+    out.extend_from_slice(request_id);
+    out.extend_from_slice(b"\r\n");
     out.extend_from_slice(if keep_alive { b"\r\n" } else { b"connection: close\r\n\r\n" });
     out.extend_from_slice(body.as_bytes());
 }

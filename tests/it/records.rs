@@ -46,11 +46,16 @@ fn refusals_leave_a_record_too() {
         (post(&chat_path(), &tenant.pat.line(), "nonsense"), 400),
         (get("/proxy/acme/v1/chat/completions", &tenant.pat.line()), 405),
         ("nonsense\r\n\r\n".to_owned(), 400),
+        (get("/health", "x-request-id: forged\r\nx bad: 1\r\n"), 400),
     ];
+    let mut ids = Vec::new();
     for (request, status) in &rows {
-        assert_eq!(proxy.ask(request).status(), *status);
+        let answer = proxy.ask(request);
+        assert_eq!(answer.status(), *status);
+        ids.push(answer.field("x-request-id").expect("every answer has a name").to_owned());
     }
-    for (record, (_, status)) in proxy.records(rows.len()).iter().zip(&rows) {
+    for ((record, (_, status)), id) in proxy.records(rows.len()).iter().zip(&rows).zip(&ids) {
+        assert!(record["request_id"] == *id && id != "forged", "{record}: {id}");
         assert_eq!((&record["status"], &record["ending"]), (&json!(status), &json!("refused")), "{record}");
         assert!(record["code"].is_string(), "{record}");
     }
