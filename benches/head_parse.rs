@@ -12,7 +12,7 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use cube_proxy::http1::{
     Framing, HeadLimits, HeadWriter, Known, Parsed, RequestHead, ResponseHead, split_proxy_path,
 };
-use cube_proxy::operations::{Lookup, lookup};
+use cube_proxy::operations::{Lookup, NAMES_BELOW, lookup};
 use monoio_codec::{Decoded, Decoder as _};
 use monoio_http::h1::codec::decoder::RequestHeadDecoder;
 
@@ -110,7 +110,7 @@ fn forward_request(criterion: &mut Criterion) {
                 let Ok(Parsed::Complete { .. }) = head.parse(black_box(wire), &limits) else {
                     panic!("a whole head")
                 };
-                let path = split_proxy_path(head.path.of(wire)).unwrap();
+                let path = split_proxy_path(head.path.of(wire), NAMES_BELOW).unwrap();
                 let Lookup::Found(_) = lookup(&head.method, path.rest) else { panic!("an endpoint") };
                 out.clear();
                 HeadWriter::request(&mut out, &head.method, &[path.rest], b"127.0.0.1:8000")

@@ -12,6 +12,9 @@
 use cube_wire::Operation;
 use http::Method;
 
+/// Below this the rest of a path is a model's name, whose `/` may come encoded.
+pub const NAMES_BELOW: &[u8] = b"/v1/models/";
+
 /// What a path is, for the stages that follow: what to authorize, what to read from the request, what to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Endpoint {
@@ -403,6 +406,13 @@ mod tests {
         assert_eq!(found(Method::GET, "/v1/models").model_in_path(b"/v1/models"), None);
         let braces = found(Method::GET, "/v1/models/{model}");
         assert_eq!(braces.model_in_path(b"/v1/models/{model}"), Some(&b"{model}"[..]));
+    }
+
+    #[test]
+    fn names_stand_in_paths_below_one_prefix_only() {
+        for row in TABLE.iter().filter(|row| row.endpoint.model == ModelSource::PathTail) {
+            assert_eq!(row.endpoint.template.as_bytes(), [NAMES_BELOW, b"{model}"].concat());
+        }
     }
 
     #[test]

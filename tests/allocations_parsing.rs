@@ -7,7 +7,7 @@ use cube_proxy::http1::{
     ChunkLimits, ChunkScanner, Framing, HeadLimits, HeadWriter, Parsed, RequestHead, ResponseHead,
     split_proxy_path,
 };
-use cube_proxy::operations::{Lookup, lookup};
+use cube_proxy::operations::{Lookup, NAMES_BELOW, lookup};
 
 struct Counting;
 
@@ -55,7 +55,7 @@ fn parsing_and_writing_heads_and_scanning_chunks_allocate_nothing() {
     let mut out = Vec::with_capacity(1024);
     let counted = allocations_in(|| {
         assert_eq!(head.parse(request, &limits), Ok(Parsed::Complete { len: request.len() }));
-        let path = split_proxy_path(head.path.of(request)).expect("a proxy path");
+        let path = split_proxy_path(head.path.of(request), NAMES_BELOW).expect("a proxy path");
         assert!(matches!(lookup(&head.method, path.rest), Lookup::Found(_)));
         HeadWriter::request(&mut out, &head.method, &[path.rest], b"b")
             .copy(request, head.fields(), |_| true)

@@ -8,7 +8,7 @@ use crate::buf::Lease;
 use crate::clock::Moment;
 use crate::http1::{Known, ProxyPath, RequestHead, TargetError, split_proxy_path};
 use crate::local::{Local, ScratchLease};
-use crate::operations::Family;
+use crate::operations::{Family, NAMES_BELOW};
 use crate::peek::MultipartPeek;
 
 /// One request and its answer on one connection.
@@ -90,7 +90,7 @@ impl<'a> Exchange<'a> {
     /// Splits the path, once; what was found is there for the later stages.
     pub(crate) fn split_path(&mut self) -> Result<(), TargetError> {
         let path = self.request().path.of(self.head_bytes());
-        let ProxyPath { domain, rest } = split_proxy_path(path)?;
+        let ProxyPath { domain, rest } = split_proxy_path(path, NAMES_BELOW)?;
         (self.domain_len, self.rest_len) = (domain.len(), rest.len());
         Ok(())
     }

@@ -115,8 +115,36 @@ fn a_model_with_a_slash_in_its_name_is_found_by_path_and_by_body() {
         200
     );
     requests.recv().unwrap();
-    let one = proxy.ask(get(&format!("/proxy/acme/v1/models/{name}"), &tenant.pat.line()));
-    assert_eq!((one.status(), &one.json()["id"]), (200, &Value::from(name)));
+    for spelled in [name, "meta-llama%2FLlama-3:8b", "meta-llama%2fLlama-3%3A8b"] {
+        let one = proxy.ask(get(&format!("/proxy/acme/v1/models/{spelled}"), &tenant.pat.line()));
+        assert_eq!((one.status(), &one.json()["id"]), (200, &Value::from(name)), "{spelled}");
+    }
+    for climbing in ["meta-llama%2F..%2FLlama-3:8b", "%2F", "meta-llama%252FLlama-3:8b"] {
+        let refused = proxy.ask(get(&format!("/proxy/acme/v1/models/{climbing}"), &tenant.pat.line()));
+        assert_eq!(refused.status(), 400, "{climbing}");
+    }
+}
+
+/// What is deleted is what was authorized, however its name was spelled; the path goes upstream as it came.
+#[test]
+fn a_model_with_an_encoded_slash_is_deleted_by_a_superadmin_only() {
+    let upstream = Upstream::bind();
+    let (mut world, tenant) = World::serving(&upstream.url());
+    world.model(tenant.domain, "org/model", "main");
+    let admin = world.user();
+    world.record("user", admin)["superadmin"] = json!(true);
+    let operations = ["llm_delete"];
+    let pat = world.scoped_pat(admin, &domain_scopes(tenant.domain, &operations));
+    let requests = upstream.answer(|_| json_answer("{}"));
+    let proxy = Proxy::of(&world);
+    let delete = |pat: &crate::support::Pat| {
+        let request = get("/proxy/acme/v1/models/org%2Fmodel", &pat.line());
+        proxy.ask(request.replacen("GET", "DELETE", 1)).status()
+    };
+    assert_eq!(delete(&tenant.pat), 403);
+    assert_eq!(delete(&pat), 200);
+    assert_eq!(requests.recv().unwrap().target(), "/v1/models/org%2Fmodel");
+    assert!(requests.try_recv().is_err());
 }
 
 #[test]
