@@ -5,14 +5,10 @@
 //! callers, for answers that end by closing, around a usage event that the caller did not ask for, and where chunk extensions or
 //! trailers are left out.
 
-use std::ops::Range;
-
+use super::refuse::StreamForm;
+use super::strip::{Strip, write_framed};
 use crate::http1::{ChunkScanner, ResponseBody};
-use crate::sse::{UsageDialect, UsageReader, last_event_end, usage_only_event};
-
-/// An incomplete event larger than this is passed on unseen when events are being left out: a usage event is far smaller, and
-/// nothing may be held without bound.
-const EVENT_HELD_BYTES_MAX: usize = 16 * 1024;
+use crate::sse::{Tail, UsageDialect, UsageReader, last_event_end, usage_only_event};
 
 /// How the upstream frames its body.
 #[derive(Clone, Debug)]
@@ -40,20 +36,24 @@ pub(crate) struct Frames {
     down: Down,
     usage: UsageReader,
     strip: Option<Strip>,
-    /// A stream of events or objects, rather than one document.
-    streams: bool,
+    content: Content,
+    tail: Tail,
+    /// The caller has received whole events, or lines, in whole chunks: something of ours may come next.
+    is_between: bool,
     ended: bool,
     /// Bytes came after the end of the body.
     excess: bool,
 }
 
-/// Leaving out the usage event that only we asked for.
-#[derive(Debug, Default)]
-struct Strip {
-    /// Payload of an event that is not complete yet.
-    held: Vec<u8>,
-    /// The held event is too large to be a usage event: its bytes pass until it ends.
-    passing: bool,
+/// What the payload is, as far as framing is concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Content {
+    /// One document.
+    Document,
+    /// A stream, into which words of our own may be put.
+    Stream(StreamForm),
+    /// A stream that cannot be read here, because it is compressed.
+    OpaqueStream,
 }
 
 /// What to send on.
@@ -75,7 +75,7 @@ impl Frames {
         down: Down,
         dialect: UsageDialect,
         strip: bool,
-        streams: bool,
+        content: Content,
     ) -> Self {
         let up = match body {
             ResponseBody::None => Up::Length(0),
@@ -85,12 +85,32 @@ impl Frames {
         };
         let ended = matches!(up, Up::Length(0));
         let usage = UsageReader::new(dialect);
-        Self { up, down, usage, strip: strip.then(Strip::default), streams, ended, excess: false }
+        let strip = strip.then(Strip::default);
+        let tail = Tail::default();
+        let mut frames =
+            Self { up, down, usage, strip, content, tail, is_between: false, ended, excess: false };
+        frames.is_between = frames.stands_between();
+        frames
     }
 
     /// Whether this is a stream of events or objects, rather than one document.
-    pub(crate) const fn streams(&self) -> bool {
-        self.streams
+    pub(crate) fn streams(&self) -> bool {
+        self.content != Content::Document
+    }
+
+    /// In what form something of our own may be put into the stream now, after what the caller has received: between two events
+    /// or lines, in a body whose framing allows it, and not behind the stream's own last word.
+    pub(crate) fn gap(&self) -> Option<StreamForm> {
+        match self.content {
+            Content::Stream(form) if self.is_between && !self.ended && !self.usage.done() => Some(form),
+            Content::Stream(_) | Content::Document | Content::OpaqueStream => None,
+        }
+    }
+
+    /// Frames words of our own, for the gap of [`Frames::gap`].
+    pub(crate) fn put_between(&self, words: &[u8], out: &mut Vec<u8>) {
+        debug_assert!(self.gap().is_some(), "it would land inside something");
+        write_framed(words, self.down, out);
     }
 
     /// Whether [`Frames::take`] is likely to write to its output. The first extension or trailer comes unannounced.
@@ -122,13 +142,20 @@ impl Frames {
     /// # Errors
     /// [`BrokenFraming`]: cut the caller.
     pub(crate) fn take(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Result<Passed, BrokenFraming> {
+        let passed = self.pass(bytes, out)?;
+        // Not before: of bytes whose framing breaks nothing is passed on, so the caller stands where it stood.
+        self.is_between = self.stands_between();
+        Ok(passed)
+    }
+
+    fn pass(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Result<Passed, BrokenFraming> {
         if self.down == Down::Same && self.strip.is_none() {
             return self.pass_same(bytes, out);
         }
         // The common case of a stream with an event to leave out: whole events in whole chunks, none of them that event.
         if self.can_pass_untouched() {
             let mut whole = true;
-            let before = (self.up.clone(), self.usage.clone());
+            let before = (self.up.clone(), self.usage.clone(), self.tail);
             let used = self.scan(bytes, |payload| {
                 whole &=
                     last_event_end(payload) == Some(payload.len()) && usage_only_event(payload).is_none();
@@ -137,7 +164,7 @@ impl Frames {
                 return Ok(Passed::Same(used));
             }
             // Scanned in vain: the same bytes are walked through again, piece by piece.
-            (self.up, self.usage) = before;
+            (self.up, self.usage, self.tail) = before;
             (self.ended, self.excess) = (false, false);
         }
         self.frame(bytes, out)?;
@@ -173,6 +200,23 @@ impl Frames {
         }
     }
 
+    fn stands_between(&self) -> bool {
+        let Content::Stream(form) = self.content else { return false };
+        if let Some(strip) = &self.strip {
+            // Whole events are passed, in chunks of our own or whole ones, but for an event that is too large to be held.
+            return !strip.is_passing();
+        }
+        let between_chunks = match self.down {
+            Down::Same => self.at_chunk_boundary(),
+            Down::Chunked | Down::Raw => true,
+        };
+        between_chunks
+            && match form {
+                StreamForm::Events => self.tail.is_between_events(),
+                StreamForm::Lines => self.tail.is_between_lines(),
+            }
+    }
+
     /// Whether the upstream's framing has held anything that may not be passed on.
     const fn has_extras(&self) -> bool {
         matches!(&self.up, Up::Chunked(scanner) if scanner.had_extras())
@@ -181,7 +225,7 @@ impl Frames {
     fn can_pass_untouched(&self) -> bool {
         self.down == Down::Same
             && self.at_chunk_boundary()
-            && self.strip.as_ref().is_some_and(|strip| strip.held.is_empty() && !strip.passing)
+            && self.strip.as_ref().is_some_and(|strip| strip.holds_nothing())
     }
 
     fn at_chunk_boundary(&self) -> bool {
@@ -194,28 +238,26 @@ impl Frames {
     /// Walks through the framing, showing every stretch of payload to the usage reader and to `look`. Returns how many bytes
     /// belong to this answer.
     fn scan(&mut self, bytes: &[u8], mut look: impl FnMut(&[u8])) -> Result<usize, BrokenFraming> {
-        let usage = &mut self.usage;
+        let (usage, tail) = (&mut self.usage, &mut self.tail);
+        let mut look = |payload: &[u8]| {
+            usage.feed(payload);
+            tail.feed(payload);
+            look(payload);
+        };
         let used = match &mut self.up {
             Up::Length(left) => {
                 let used = bytes.len().min(usize::try_from(*left).unwrap_or(usize::MAX));
-                usage.feed(&bytes[..used]);
                 look(&bytes[..used]);
                 *left -= used as u64;
                 self.ended = *left == 0;
                 used
             }
             Up::Chunked(scanner) => {
-                let scanned = scanner
-                    .scan(bytes, |payload| {
-                        usage.feed(payload);
-                        look(payload);
-                    })
-                    .map_err(|_| BrokenFraming)?;
+                let scanned = scanner.scan(bytes, look).map_err(|_| BrokenFraming)?;
                 self.ended = scanned.done;
                 scanned.used
             }
             Up::UntilClose => {
-                usage.feed(bytes);
                 look(bytes);
                 bytes.len()
             }
@@ -242,50 +284,11 @@ impl Frames {
     /// Lets go of what was held and writes the end of the body.
     fn finish(&mut self, out: &mut Vec<u8>) {
         if let Some(strip) = &mut self.strip {
-            let held = std::mem::take(&mut strip.held);
-            write_framed(&held, self.down, out);
+            strip.let_go(self.down, out);
         }
         match self.down {
             Down::Same | Down::Chunked => out.extend_from_slice(b"0\r\n\r\n"),
             Down::Raw => {}
-        }
-    }
-}
-
-impl Strip {
-    /// Passes whole events but for the usage event, and holds the beginning of an incomplete one.
-    fn take(&mut self, payload: &[u8], down: Down, out: &mut Vec<u8>) {
-        self.held.extend_from_slice(payload);
-        let Some(whole) = last_event_end(&self.held) else {
-            if self.passing || self.held.len() > EVENT_HELD_BYTES_MAX {
-                self.passing = true;
-                write_framed(&self.held, down, out);
-                self.held.clear();
-            }
-            return;
-        };
-        self.passing = false;
-        let events = &self.held[..whole];
-        let Range { start, end } = usage_only_event(events).unwrap_or(whole..whole);
-        write_framed(&events[..start], down, out);
-        write_framed(&events[end..], down, out);
-        self.held.drain(..whole);
-    }
-}
-
-fn write_framed(payload: &[u8], down: Down, out: &mut Vec<u8>) {
-    if payload.is_empty() {
-        return;
-    }
-    match down {
-        Down::Raw => out.extend_from_slice(payload),
-        Down::Same | Down::Chunked => {
-            let mut head = [0_u8; crate::http1::write::CHUNK_HEADROOM];
-            let size = u32::try_from(payload.len()).expect("a payload fits into a buffer");
-            let start = crate::http1::write_chunk_head(&mut head, size);
-            out.extend_from_slice(&head[start..]);
-            out.extend_from_slice(payload);
-            out.extend_from_slice(b"\r\n");
         }
     }
 }

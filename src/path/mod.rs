@@ -22,6 +22,7 @@ mod answer;
 mod attempt;
 mod authenticate;
 mod authorize;
+mod begin;
 mod body;
 mod compose;
 mod downstream;
@@ -32,6 +33,7 @@ mod peek;
 mod refuse;
 mod relay;
 mod route;
+mod strip;
 mod upload;
 
 use std::net::SocketAddr;

@@ -59,6 +59,10 @@ pub enum Refusal {
     UpstreamInvalid,
     /// The endpoint did not answer in time.
     UpstreamTimeout,
+    /// The endpoint's answer broke off; said in the stream, because the status is gone already.
+    UpstreamCut,
+    /// The process ends before the answer does; said in the stream.
+    Draining,
 }
 
 const _: () = assert!(size_of::<Refusal>() <= 2);
@@ -98,6 +102,8 @@ impl Refusal {
             Self::UpstreamUnreachable => (502, "upstream_unreachable", "The model server cannot be reached."),
             Self::UpstreamInvalid => (502, "upstream_invalid", "The model server's answer is not valid."),
             Self::UpstreamTimeout => (504, "upstream_timeout", "The model server did not answer in time."),
+            Self::UpstreamCut => (502, "upstream_cut", "The model server's answer broke off."),
+            Self::Draining => (503, "draining", "The proxy is shutting down."),
         }
     }
 
@@ -106,7 +112,11 @@ impl Refusal {
     pub const fn is_upstreams(self) -> bool {
         matches!(
             self,
-            Self::NoEndpoint | Self::UpstreamUnreachable | Self::UpstreamInvalid | Self::UpstreamTimeout
+            Self::NoEndpoint
+                | Self::UpstreamUnreachable
+                | Self::UpstreamInvalid
+                | Self::UpstreamTimeout
+                | Self::UpstreamCut
         )
     }
 
@@ -126,7 +136,10 @@ impl Refusal {
             | Self::BodyMalformed
             | Self::BodyTimeout
             | Self::BodyTooLarge
-            | Self::ModelTooLate => false,
+            | Self::ModelTooLate
+            // Said inside an answer, which has no end of its own then.
+            | Self::UpstreamCut
+            | Self::Draining => false,
             Self::PathInvalid
             | Self::PathUnknown
             | Self::MethodNotAllowed
@@ -168,7 +181,9 @@ impl Refusal {
             | Self::BodyTimeout
             | Self::UpstreamUnreachable
             | Self::UpstreamInvalid
-            | Self::UpstreamTimeout => "",
+            | Self::UpstreamTimeout
+            | Self::UpstreamCut
+            | Self::Draining => "",
         }
     }
 
@@ -184,20 +199,43 @@ impl Refusal {
         }
     }
 
-    /// Writes the whole answer: head and body.
-    pub(crate) fn write(self, out: &mut Vec<u8>, to: &Reply<'_>, keep_alive: bool) {
+    /// Writes it as a part of a stream that has begun: an SSE event, or one line. The object is that of an answer, so that clients
+    /// raise the same error; OpenAI-like streams name its type outside as well, which is where some of their clients look.
+    pub(crate) fn write_in_stream(self, out: &mut Vec<u8>, family: Family, form: StreamForm) {
+        let marker = if family == Family::OpenAi { r#""type":"error","# } else { "" };
+        let body = self.body(family, marker);
+        let (before, after) = match form {
+            StreamForm::Events => ("event: error\ndata: ", "\n\n"),
+            StreamForm::Lines => ("", "\n"),
+        };
+        for part in [before, &body, after] {
+            out.extend_from_slice(part.as_bytes());
+        }
+    }
+
+    /// The JSON object. `first`: members that stand before the others, each with its comma.
+    fn body(self, family: Family, first: &str) -> String {
         let (status, code, text) = self.reply();
         let mut body = String::with_capacity(256);
         // Writing to a String cannot fail; code and text are ours and need no escaping but for the quotes in none of them.
-        let _ = match to.family {
+        let _ = match family {
             Family::OpenAi => write!(
                 body,
-                r#"{{"error":{{"message":"{text}","type":"{}","param":null,"code":"{code}"}},"message":"{text}"}}"#,
+                r#"{{{first}"error":{{"message":"{text}","type":"{}","param":null,"code":"{code}"}},"message":"{text}"}}"#,
                 Self::openai_type(status)
             ),
-            Family::Ollama => write!(body, r#"{{"error":"{text}","code":"{code}"}}"#),
-            Family::Plain => write!(body, r#"{{"error":"{text}","message":"{text}","code":"{code}"}}"#),
+            Family::Ollama => write!(body, r#"{{{first}"error":"{text}","code":"{code}"}}"#),
+            Family::Plain => {
+                write!(body, r#"{{{first}"error":"{text}","message":"{text}","code":"{code}"}}"#)
+            }
         };
+        body
+    }
+
+    /// Writes the whole answer: head and body.
+    pub(crate) fn write(self, out: &mut Vec<u8>, to: &Reply<'_>, keep_alive: bool) {
+        let (status, ..) = self.reply();
+        let body = self.body(to.family, "");
         let allow;
         let extra_lines = if self == Self::MethodNotAllowed {
             allow = format!("allow: {}\r\n", to.allow);
@@ -207,6 +245,15 @@ impl Refusal {
         };
         write_json(out, status, extra_lines, &body, to.request_id, keep_alive);
     }
+}
+
+/// What a stream is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StreamForm {
+    /// Server-sent events.
+    Events,
+    /// Lines of JSON.
+    Lines,
 }
 
 /// What a refusal's answer says besides the refusal.

@@ -8,7 +8,11 @@
 //! * Nothing waits. What one read brought is written before the next read, so a caller sees the first token as soon as we do.
 //! * Early answers pass. The upstream may answer, and end, while the prompt is still being sent (a 413); neither direction ever
 //!   waits for the other.
-//! * A cut is visible. If upstream stops mid-body, downstream is reset, because a clean end would read as a complete answer.
+//! * A cut is visible. If upstream stops mid-body, downstream is reset, because a clean end would read as a complete answer. A
+//!   stream that stands between two events says why first, in an event of its caller's dialect; inside an event or a chunk
+//!   nothing can be said that would not read as a part of it.
+//! * A stream that pauses shows that it lives: `timeouts.stream_keep_alive` after the last byte comes a comment
+//!   (`docs/decisions/0005-errors-and-comments-in-streams.md`).
 //! * A caller that hangs up takes its upstream connection with it at once, also while nothing is being sent.
 //!
 //! # Not here, on purpose
@@ -21,19 +25,18 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use super::attempt::Answered;
+use super::begin::{begin_body, write_head};
 use super::body::BodyFault;
 use super::downstream::after;
 use super::exchange::Exchange;
-use super::frames::{Down, Frames, Passed};
+use super::frames::{Frames, Passed};
+use super::refuse::{Refusal, StreamForm};
 use super::route::Routed;
 use super::upload::{JOINED_BYTES_MAX, Upload, UploadFault};
 use crate::buf::Lease;
 use crate::clock::Moment;
-use crate::http1::{Field, Framing, HeadWriter, Known, ResponseBody};
-use crate::operations::UsageKind;
 use crate::record::Ending;
 use crate::socket::Socket;
-use crate::sse::UsageDialect;
 use crate::upstream::Link;
 
 /// Relays the answer. Returns how it ended; the caller's connection may be used again if [`Exchange::keep_alive`] still says so.
@@ -41,69 +44,13 @@ pub(crate) async fn relay(ex: &mut Exchange<'_>, routed: Box<Routed>) -> Ending 
     // Begun outside of this future: what only the beginning needs is no part of a stream's memory.
     let (mut relay, received, out) = Relay::begin(ex, *routed);
     let ending = relay.run(received, out).await;
+    relay.say_why(ending).await;
     relay.end(ending);
     ending
 }
 
-/// Chooses how the caller is sent the body.
-fn begin(ex: &mut Exchange<'_>, head: &[u8], usage_injected: bool) -> (Frames, Framing) {
-    let response = &ex.scratch.response;
-    let content_type = response.field(Known::ContentType).map_or(&b""[..], |field| field.value.of(head));
-    let is_sse = starts_with_ignore_case(content_type, b"text/event-stream");
-    let is_ndjson = starts_with_ignore_case(content_type, b"application/x-ndjson");
-    let encoded = response.field(Known::ContentEncoding).is_some();
-    let dialect = match (ex.account.usage_kind(), is_sse, is_ndjson) {
-        _ if encoded || !(200..300).contains(&response.status) => UsageDialect::None,
-        (UsageKind::OpenAi, true, _) => UsageDialect::OpenAiSse,
-        (UsageKind::OpenAi, false, _) => UsageDialect::OpenAiJson,
-        (UsageKind::Ollama, _, true) => UsageDialect::OllamaNdjson,
-        (UsageKind::Ollama, _, false) => UsageDialect::OllamaJson,
-        (UsageKind::None, _, _) => UsageDialect::None,
-    };
-    let strip = usage_injected && dialect == UsageDialect::OpenAiSse;
-    let http11 = ex.request().http11;
-    let (down, framing) = match response.body {
-        ResponseBody::None => (Down::Same, Framing::None),
-        ResponseBody::Length(bytes) if !strip => (Down::Same, Framing::Length(bytes)),
-        ResponseBody::Chunked if http11 => (Down::Same, Framing::Chunked),
-        ResponseBody::Length(_) | ResponseBody::UntilClose if http11 => (Down::Chunked, Framing::Chunked),
-        ResponseBody::Chunked | ResponseBody::Length(_) | ResponseBody::UntilClose => {
-            ex.keep_alive = false;
-            (Down::Raw, Framing::None)
-        }
-    };
-    (Frames::new(response.body, down, dialect, strip, is_sse || is_ndjson), framing)
-}
-
-fn starts_with_ignore_case(value: &[u8], prefix: &[u8]) -> bool {
-    value.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
-}
-
-/// Builds the caller's head.
-fn write_head(ex: &Exchange<'_>, head: &[u8], framing: Framing, out: &mut Lease) {
-    let response = &ex.scratch.response;
-    let mut writer = HeadWriter::response(out, response.status)
-        .copy(head, response.fields(), passes_down)
-        .field("x-request-id", ex.account.request_id());
-    if !ex.keep_alive {
-        writer = writer.field("connection", b"close");
-    } else if !ex.request().http11 {
-        writer = writer.field("connection", b"keep-alive");
-    }
-    // A length that belongs to no body (HEAD, 304) is information about the resource, and passes.
-    if response.body == ResponseBody::None
-        && response.status != 204
-        && let Some(length) = response.field(Known::ContentLength)
-    {
-        writer = writer.field("content-length", length.value.of(head));
-    }
-    writer.end(framing);
-}
-
-/// Whether a field of the upstream's goes to the caller. Connection-level fields and framing are left out by the writer already.
-fn passes_down(field: &Field) -> bool {
-    !matches!(field.known, Known::XRequestId | Known::ProxyAuthenticate | Known::Underscored)
-}
+/// What a caller that waits between two events is sent: a comment, which no client takes for an event (WHATWG HTML §9.2.6).
+const KEEP_ALIVE: &[u8] = b": keep-alive\n\n";
 
 struct Relay<'r, 'a> {
     ex: &'r mut Exchange<'a>,
@@ -113,6 +60,10 @@ struct Relay<'r, 'a> {
     upload: Option<Upload>,
     total_deadline: Option<Moment>,
     idle_timeout: Duration,
+    /// When anything last moved that the upstream's time counts from.
+    moved: Moment,
+    /// Comments sent since.
+    comments: u32,
     /// The upstream says that its connection may be used again.
     reusable: bool,
     /// Bytes of the head that the next send begins with; they are no body.
@@ -138,10 +89,11 @@ impl<'r, 'a> Relay<'r, 'a> {
         // An answer that overtakes its request: the caller's connection cannot be used again (RFC 9112 §9.6).
         ex.keep_alive &= upload.is_none();
         let reusable = ex.scratch.response.keep_alive && upload.is_none();
-        let (frames, framing) = begin(ex, &received[..head_len], usage_injected);
+        let (frames, framing) = begin_body(ex, &received[..head_len], usage_injected);
         let mut out = ex.local.buffers.small();
         write_head(ex, &received[..head_len], framing, &mut out);
-        ex.account.answering(ex.scratch.response.status, ex.local.clock.read(), frames.streams());
+        let moved = ex.local.clock.read();
+        ex.account.answering(ex.scratch.response.status, moved, frames.streams());
         received.drain(..head_len);
         ex.forget_request();
         // A stream may run for as long as it moves.
@@ -154,6 +106,8 @@ impl<'r, 'a> Relay<'r, 'a> {
             upload,
             total_deadline,
             idle_timeout,
+            moved,
+            comments: 0,
             head_len,
             reusable,
             filled: false,
@@ -188,6 +142,11 @@ impl<'r, 'a> Relay<'r, 'a> {
     /// `received`: what came with the head. `out`: the head, not sent yet.
     async fn run(&mut self, received: Lease, mut out: Lease) -> Ending {
         if let Err(ending) = self.pass(received, &mut out).await {
+            if ending == Ending::UpstreamCut && self.frames.gap().is_some() {
+                // What came with the head broke already. The head is good, and what is said next needs one.
+                out.truncate(self.head_len);
+                return self.tell(&out, &[]).await.err().unwrap_or(ending);
+            }
             return ending;
         }
         self.ex.account.answer_sent();
@@ -199,6 +158,7 @@ impl<'r, 'a> Relay<'r, 'a> {
             self.set_deadline();
             match std::future::poll_fn(|cx| self.poll_event(cx)).await {
                 Event::Received(bytes) => {
+                    self.has_moved();
                     // Only a body that is framed anew needs an output of its own, and only while it does.
                     let mut out =
                         if self.frames.may_frame() { Some(self.ex.local.buffers.small()) } else { None };
@@ -213,14 +173,23 @@ impl<'r, 'a> Relay<'r, 'a> {
                 Event::UpstreamEnded => return self.close().await,
                 Event::UpstreamBroken => return Ending::UpstreamCut,
                 Event::CallerGone => return Ending::CallerGone,
-                Event::Uploaded(Ok(())) => self.upload = None,
+                Event::Uploaded(Ok(())) => {
+                    self.has_moved();
+                    self.upload = None;
+                }
                 Event::Uploaded(Err(UploadFault::Upstream)) => {
+                    self.has_moved();
                     self.upload = self.upload.take().and_then(Upload::abandon);
                 }
                 Event::Uploaded(Err(UploadFault::Body(BodyFault::Gone))) => return Ending::CallerGone,
                 Event::Uploaded(Err(UploadFault::Body(BodyFault::Refused(refusal)))) => {
                     self.ex.account.error(refusal.code());
                     return Ending::CallerGone;
+                }
+                Event::Expired if self.only_a_comment_is_due() => {
+                    if let Err(ending) = self.comment().await {
+                        return ending;
+                    }
                 }
                 Event::Expired => return self.whose_timeout(),
             }
@@ -233,11 +202,68 @@ impl<'r, 'a> Relay<'r, 'a> {
         if callers { Ending::CallerTimeout } else { Ending::UpstreamTimeout }
     }
 
+    fn has_moved(&mut self) {
+        self.moved = self.ex.local.clock.now();
+        self.comments = 0;
+    }
+
     /// The later of "nothing moved for too long" and "this takes too long altogether" is out of reach: the earlier counts.
+    fn deadline(&self) -> Moment {
+        let idle = self.moved.after(self.idle_timeout);
+        self.total_deadline.map_or(idle, |total| total.min(idle))
+    }
+
     fn set_deadline(&self) {
-        let idle = self.ex.local.clock.now().after(self.idle_timeout);
-        let at = self.total_deadline.map_or(idle, |total| total.min(idle));
+        let deadline = self.deadline();
+        let at = self.comment_due().map_or(deadline, |due| due.min(deadline));
         self.ex.watch_for(at, self.upload.is_some());
+    }
+
+    /// When the caller of a quiet stream is sent the next comment. Not while it is still sending: then it knows that we live.
+    fn comment_due(&self) -> Option<Moment> {
+        let interval = self.ex.local.settings.timeouts.stream_keep_alive;
+        let takes = self.frames.gap() == Some(StreamForm::Events) && self.upload.is_none();
+        (takes && !interval.is_zero()).then(|| self.moved.after(interval.saturating_mul(self.comments + 1)))
+    }
+
+    fn only_a_comment_is_due(&self) -> bool {
+        let now = self.ex.local.clock.now();
+        !self.ex.local.cutting.get()
+            && now < self.deadline()
+            && self.comment_due().is_some_and(|due| due <= now)
+    }
+
+    async fn comment(&mut self) -> Result<(), Ending> {
+        self.comments = self.comments.saturating_add(1);
+        let mut out = self.ex.local.buffers.small();
+        self.frames.put_between(KEEP_ALIVE, &mut out);
+        self.tell(&out, &[]).await
+    }
+
+    /// Tells the caller of a stream why it is about to be cut, if there is a place for it.
+    async fn say_why(&mut self, ending: Ending) {
+        let cutting = self.ex.local.cutting.get();
+        #[expect(
+            clippy::wildcard_enum_match_arm,
+            reason = "all other endings are complete or the caller's own"
+        )]
+        let why = match ending {
+            Ending::UpstreamTimeout if cutting => Refusal::Draining,
+            Ending::UpstreamTimeout => Refusal::UpstreamTimeout,
+            Ending::UpstreamCut => Refusal::UpstreamCut,
+            _ => return,
+        };
+        let Some(form) = self.frames.gap() else { return };
+        let (mut words, mut out) = (self.ex.local.buffers.small(), self.ex.local.buffers.small());
+        why.write_in_stream(&mut words, self.ex.family, form);
+        self.frames.put_between(&words, &mut out);
+        if cutting {
+            // The process is about to end and waits for nobody.
+            let _ = self.ex.down.socket.try_send(&out, &[]);
+        } else {
+            // A caller that does not take it is cut all the same.
+            let _ = self.tell(&out, &[]).await;
+        }
     }
 
     fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Event> {

@@ -122,7 +122,7 @@ pub struct Limits {
     pub pat_cache_entries: usize,
 }
 
-/// `[timeouts]`. None is zero.
+/// `[timeouts]`. None is zero but the one that says so.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Timeouts {
     /// From a request's first byte to the end of its head (408, close).
@@ -137,6 +137,8 @@ pub struct Timeouts {
     pub upload_total: Duration,
     /// A caller that reads nothing of its answer (close).
     pub write_stall: Duration,
+    /// After that long without a byte a caller of server-sent events is sent a comment. Zero: never.
+    pub stream_keep_alive: Duration,
 }
 
 /// `[drain]`: what SIGTERM and SIGINT start.
@@ -237,6 +239,7 @@ impl Default for Timeouts {
             body_rate_min: 1024,
             upload_total: Duration::from_secs(600),
             write_stall: Duration::from_secs(60),
+            stream_keep_alive: Duration::from_secs(15),
         }
     }
 }

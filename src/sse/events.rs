@@ -7,6 +7,49 @@ use memchr::{memchr2, memrchr2};
 use super::hits::UsageHits;
 use crate::peek::text::closing_quote;
 
+/// The last bytes of a stream, enough to say whether something may be put in between.
+///
+/// # Cost
+/// Four bytes are kept; four are copied per stretch of payload.
+#[derive(Clone, Copy, Debug)]
+pub struct Tail([u8; 4]);
+
+impl Default for Tail {
+    /// At the start, where no event and no line is open.
+    fn default() -> Self {
+        Self([b'\n'; 4])
+    }
+}
+
+impl Tail {
+    /// Takes the next stretch of the stream.
+    pub fn feed(&mut self, payload: &[u8]) {
+        if let Some(last) = payload.last_chunk() {
+            self.0 = *last;
+            return;
+        }
+        self.0.rotate_left(payload.len());
+        let kept = self.0.len() - payload.len();
+        self.0[kept..].copy_from_slice(payload);
+    }
+
+    /// No event is open: the last line was blank.
+    #[must_use]
+    pub const fn is_between_events(&self) -> bool {
+        match self.0 {
+            [.., before, b'\r', b'\n'] => is_line_end(before),
+            [.., before, last] => is_line_end(last) && is_line_end(before),
+        }
+    }
+
+    /// No line is open.
+    #[must_use]
+    pub const fn is_between_lines(&self) -> bool {
+        let [.., last] = self.0;
+        is_line_end(last)
+    }
+}
+
 /// The offset behind the last complete event of `payload`, its blank line included; `None` if no event
 /// ends in it.
 ///
@@ -72,7 +115,7 @@ fn line_end(payload: &[u8], start: usize) -> Option<(usize, usize)> {
     Some((end, end + if pair { 2 } else { 1 }))
 }
 
-fn is_line_end(byte: u8) -> bool {
+const fn is_line_end(byte: u8) -> bool {
     matches!(byte, b'\n' | b'\r')
 }
 

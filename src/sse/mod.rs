@@ -2,7 +2,7 @@
 //!
 //! [`UsageReader`] is fed the payload of a response (chunk framing already taken off) as it arrives
 //! and knows the token counts at the end. [`last_event_end`] and [`usage_only_event`] find the event
-//! that we asked for and the caller did not.
+//! that we asked for and the caller did not. [`Tail`] knows where words of our own may go.
 //!
 //! # Promises
 //! * What is read does not depend on where reads cut the stream.
@@ -27,7 +27,7 @@ mod json_lines;
 mod json_text;
 mod reader;
 
-pub use events::{last_event_end, usage_only_event};
+pub use events::{Tail, last_event_end, usage_only_event};
 pub use reader::UsageReader;
 
 /// How a response carries token counts.

@@ -4,7 +4,7 @@
 //!   [`operations`], [`bodies`].
 //! * What it passes: [`relay`], [`upload`], [`long`], [`splits`], [`liveness`], [`headers`], [`models`].
 //! * What goes wrong on the way: [`departures`] (a side leaves), [`patience`] (a side is slow), [`faults`] (an upstream
-//!   misbehaves), [`pool`] (a connection is used again).
+//!   misbehaves), [`interruptions`] (what a stream says of it), [`pool`] (a connection is used again).
 //! * What it leaves and how it lives: [`usage`], [`records`], [`tables`], [`process`], [`drivers`].
 //!
 //! Every test starts its own proxy on ports of the kernel's choice; none depends on how fast the machine is.
@@ -18,6 +18,7 @@ mod faults;
 mod framing;
 mod headers;
 mod heads;
+mod interruptions;
 mod limits;
 mod liveness;
 mod long;

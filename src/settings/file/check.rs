@@ -149,6 +149,12 @@ impl Check<'_> {
         );
         self.timeout("timeouts.upload_total_s", from.upload_total_s, &mut to.upload_total);
         self.timeout("timeouts.write_stall_s", from.write_stall_s, &mut to.write_stall);
+        self.seconds(
+            "timeouts.stream_keep_alive_s",
+            from.stream_keep_alive_s,
+            &mut to.stream_keep_alive,
+            0.0,
+        );
         self.seconds("drain.min_s", file.drain.min_s, &mut settings.drain.min, 0.0);
         self.seconds("drain.deadline_s", file.drain.deadline_s, &mut settings.drain.deadline, 0.0);
         if settings.drain.min > settings.drain.deadline {

@@ -65,6 +65,7 @@ section!(TimeoutsSection {
     body_bytes_per_s_min: i64,
     upload_total_s: f64,
     write_stall_s: f64,
+    stream_keep_alive_s: f64,
 });
 section!(DrainSection { min_s: f64, deadline_s: f64 });
 section!(MeteringSection { include_usage: bool });
@@ -211,6 +212,7 @@ impl From<&Settings> for File {
                 body_bytes_per_s_min: Some(integer(timeouts.body_rate_min)),
                 upload_total_s: Some(timeouts.upload_total.as_secs_f64()),
                 write_stall_s: Some(timeouts.write_stall.as_secs_f64()),
+                stream_keep_alive_s: Some(timeouts.stream_keep_alive.as_secs_f64()),
             },
             drain: DrainSection {
                 min_s: Some(drain.min.as_secs_f64()),

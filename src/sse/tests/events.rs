@@ -1,4 +1,4 @@
-use crate::sse::{last_event_end, usage_only_event};
+use crate::sse::{Tail, last_event_end, usage_only_event};
 
 #[test]
 fn an_event_ends_behind_its_blank_line_whatever_ends_its_lines() {
@@ -18,6 +18,34 @@ fn an_event_ends_behind_its_blank_line_whatever_ends_its_lines() {
     ];
     for (payload, end) in cases {
         assert_eq!(last_event_end(payload), end, "{}", payload.escape_ascii());
+    }
+}
+
+/// Goal: whether something may be put in does not depend on reads. Method: each stream in one piece and in two, cut everywhere.
+#[test]
+fn a_tail_knows_where_no_event_and_no_line_is_open() {
+    let cases: [(&[u8], bool, bool); 12] = [
+        (b"", true, true),
+        (b"d", false, false),
+        (b"data: a", false, false),
+        (b"data: a\n", false, true),
+        (b"data: a\r\n", false, true),
+        (b"data: a\r", false, true),
+        (b"data: a\n\n", true, true),
+        (b"data: a\r\n\r\n", true, true),
+        (b"data: a\r\r", true, true),
+        (b"data: a\n\r\n", true, true),
+        (b"data: a\n\ndata: b\n", false, true),
+        (b"\n", true, true),
+    ];
+    for (stream, events, lines) in cases {
+        for cut in 0..=stream.len() {
+            let mut tail = Tail::default();
+            tail.feed(&stream[..cut]);
+            tail.feed(&stream[cut..]);
+            let found = (tail.is_between_events(), tail.is_between_lines());
+            assert_eq!(found, (events, lines), "{} cut at {cut}", stream.escape_ascii());
+        }
     }
 }
 
