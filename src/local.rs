@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use crate::buf::BufferPool;
 use crate::clock::{Clock, Deadlines};
-use crate::cores::{Driver, Load};
+use crate::cores::{Addresses, Driver, Load};
 use crate::http1::{RequestHead, ResponseHead};
 use crate::meter::{CoreReport, Meter, family};
 use crate::peek::JsonPeek;
@@ -43,6 +43,8 @@ pub struct Local {
     pub records: RefCell<RecordSender>,
     /// How full each core is; this core writes its own entry only.
     pub load: Load,
+    /// How many connections each address has, all cores together.
+    pub addresses: Addresses,
     /// Open connections of callers that the process takes.
     pub connections_max: u64,
     /// Answers close their connections; see [`crate::cores`].
@@ -81,6 +83,7 @@ impl Local {
         settings: Arc<Settings>,
         connections_max: u64,
         load: Load,
+        addresses: Addresses,
         records: RecordSender,
     ) -> Self {
         let upstreams = Upstreams::new(settings.upstream.idle_per_endpoint, settings.upstream.idle_timeout);
@@ -95,6 +98,7 @@ impl Local {
             meter: Meter::new(settings.ops.series_max),
             records: RefCell::new(records),
             load,
+            addresses,
             connections_max,
             draining: Cell::new(false),
             cutting: Cell::new(false),

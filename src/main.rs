@@ -8,7 +8,7 @@ use std::sync::Arc;
 use clap::Parser as _;
 use cube_proxy::cli::Command;
 use cube_proxy::control::{Control, Event};
-use cube_proxy::cores::{self, CoreHandle, CoreStart, Driver, Load, PassedOver};
+use cube_proxy::cores::{self, Addresses, CoreHandle, CoreStart, Driver, Load, PassedOver};
 use cube_proxy::settings::Settings;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -91,6 +91,7 @@ fn start_cores(
     let connections_max =
         settings.limits.connections_max.map_or_else(connections_by_descriptors, |max| max.get() as u64);
     let load = Load::new(count);
+    let addresses = Addresses::new(settings.limits.connections_per_address_max);
     let mut doors = Vec::with_capacity(count);
     for _ in 0..count {
         doors.push(cores::inbox().map_err(|error| format!("cannot make an inbox: {error}"))?);
@@ -113,6 +114,7 @@ fn start_cores(
             settings: Arc::clone(settings),
             connections_max,
             load: load.clone(),
+            addresses: addresses.clone(),
             records,
         });
     }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use cube_proxy::cores::{self, CoreMessage, CoreStart, Load};
+use cube_proxy::cores::{self, Addresses, CoreMessage, CoreStart, Load};
 use cube_proxy::record::RecordSender;
 use cube_proxy::settings::Settings;
 use cube_proxy::tables::{NoResolver, Tables, digest_of};
@@ -94,6 +94,7 @@ fn start(upstream: SocketAddr, settings: &str) -> Proxy {
         settings: Arc::new(settings),
         connections_max: 100,
         load: Load::new(1),
+        addresses: Addresses::new(100),
         records: RecordSender::closed(),
     };
     cores::spawn(start, |_, _, _| {}).expect("a thread");

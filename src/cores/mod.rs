@@ -2,6 +2,7 @@
 //!
 //! | file | holds |
 //! |---|---|
+//! | [`addresses`] | how many connections each address has |
 //! | [`driver`] | which I/O driver a core can really use |
 //! | [`fence`] | a panic ends a connection, not a core |
 //! | [`mod@inbox`] | the one door between threads |
@@ -13,6 +14,7 @@
 //! balancers: the listener closes, idle connections close. Streams end by themselves; [`CoreMessage::Cut`], at the deadline, expires
 //! whatever still waits, so that even a request that is cut leaves its record before the process exits.
 
+pub mod addresses;
 pub mod driver;
 pub mod fence;
 pub mod inbox;
@@ -27,6 +29,7 @@ use std::thread::JoinHandle;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
+pub use addresses::{Addresses, Presence};
 pub use driver::{Driver, PassedOver};
 pub use fence::{Panicked, fenced};
 pub use inbox::{CoreEnded, CoreHandle, CoreMessage, Inbox, inbox};
@@ -61,6 +64,8 @@ pub struct CoreStart {
     pub connections_max: u64,
     /// How full each core is.
     pub load: Load,
+    /// How many connections each address has, all cores together.
+    pub addresses: Addresses,
     /// Where finished records go.
     pub records: RecordSender,
 }
@@ -137,8 +142,19 @@ impl Drop for ExitWithCore {
 
 /// One core's life.
 async fn run(start: CoreStart, driver: Driver) {
-    let CoreStart { core, listener, inbox, siblings, settings, connections_max, load, records, .. } = start;
-    let local = Rc::new(Local::new(core, driver, settings, connections_max, load, records));
+    let CoreStart {
+        core,
+        listener,
+        inbox,
+        siblings,
+        settings,
+        connections_max,
+        load,
+        addresses,
+        records,
+        ..
+    } = start;
+    let local = Rc::new(Local::new(core, driver, settings, connections_max, load, addresses, records));
     let (Ok(listener), Ok(inbox)) = (ReadyFd::new(listener), inbox.open()) else {
         eprintln!("core {core}: out of descriptors");
         return;

@@ -86,6 +86,8 @@ closed_label! {
     pub enum ShedReason {
         /// `limits.connections_max`.
         Connections = "connections",
+        /// `limits.connections_per_address_max`.
+        Address = "address",
         /// No file descriptor left.
         Descriptors = "descriptors",
         /// `limits.held_bytes_max`.

@@ -65,7 +65,7 @@ pub struct Meter {
     /// Callers that went away.
     pub cancelled: Tally<CancelPhase, 2>,
     /// Turned away for want of room.
-    pub sheds: Tally<ShedReason, 3>,
+    pub sheds: Tally<ShedReason, 4>,
     /// Endpoints set aside.
     pub ejections: Counter,
     /// Connections given to another core.

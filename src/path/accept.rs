@@ -15,7 +15,7 @@ use std::time::Duration;
 use rustix::net::SocketFlags;
 
 use super::serve_connection;
-use crate::cores::{CoreHandle, fenced};
+use crate::cores::{CoreHandle, Presence, fenced};
 use crate::local::Local;
 use crate::meter::ShedReason;
 use crate::socket::{ReadyFd, Socket};
@@ -77,9 +77,14 @@ fn admit(local: &Rc<Local>, fd: OwnedFd, peer: SocketAddr, siblings: &[CoreHandl
 pub(crate) fn adopt(local: &Rc<Local>, fd: OwnedFd, peer: SocketAddr) {
     if local.load.total() >= local.connections_max {
         local.meter.sheds.bump(ShedReason::Connections);
-        shed(&fd);
+        shed(&fd, FULL);
         return;
     }
+    let Ok(presence) = count_address(local, peer) else {
+        local.meter.sheds.bump(ShedReason::Address);
+        shed(&fd, TOO_MANY);
+        return;
+    };
     let Ok(socket) = Socket::from_fd(fd) else { return };
     let local = Rc::clone(local);
     local.meter.connections.bump();
@@ -88,16 +93,32 @@ pub(crate) fn adopt(local: &Rc<Local>, fd: OwnedFd, peer: SocketAddr) {
         if fenced(Box::pin(serve_connection(&local, socket, peer))).await.is_err() {
             local.meter.panics.bump();
         }
-        drop(open);
+        drop((open, presence));
     });
 }
 
+/// The connection among those of its address, unless others stand behind that one.
+fn count_address(local: &Local, peer: SocketAddr) -> Result<Option<Presence>, AddressIsFull> {
+    let address = peer.ip();
+    if address.to_canonical().is_loopback() || local.settings.trusts(address) {
+        return Ok(None);
+    }
+    local.addresses.enter(address).map(Some).ok_or(AddressIsFull)
+}
+
+/// An address has as many connections as it may.
+struct AddressIsFull;
+
+const FULL: &[u8] =
+    b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+const TOO_MANY: &[u8] =
+    b"HTTP/1.1 429 Too Many Requests\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+
 /// Tells a caller for whom there is no room so, as far as one send goes, and closes.
-fn shed(fd: &OwnedFd) {
-    const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+fn shed(fd: &OwnedFd, answer: &[u8]) {
     let flags = rustix::net::SendFlags::DONTWAIT | rustix::net::SendFlags::NOSIGNAL;
     // Best effort: it is about to be closed.
-    let _ = rustix::net::send(fd, FULL, flags);
+    let _ = rustix::net::send(fd, answer, flags);
 }
 
 /// Counts a connection as open while it lives.

@@ -116,6 +116,9 @@ pub struct Limits {
     pub held_bytes_max: usize,
     /// Open downstream connections of the process. `None`: half of the file descriptors, since each may need one upstream.
     pub connections_max: Option<NonZeroUsize>,
+    /// Open downstream connections of one address (429, close): of one IPv4 address, or one /64 of IPv6. Loopback and trusted
+    /// proxies have no such limit, because others stand behind them.
+    pub connections_per_address_max: u32,
     /// Requests on one downstream connection; the last is answered with `Connection: close`.
     pub requests_per_connection_max: u32,
     /// Verified PATs that one core remembers.
@@ -224,6 +227,7 @@ impl Default for Limits {
             hold_bytes_max: 64 << 20,
             held_bytes_max: 256 << 20,
             connections_max: None,
+            connections_per_address_max: 200,
             requests_per_connection_max: 10_000,
             pat_cache_entries: 65_536,
         }

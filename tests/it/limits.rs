@@ -185,6 +185,60 @@ fn connections_beyond_the_limit_are_shed() {
     assert_eq!(proxy.ask(&request).status(), 200);
 }
 
+/// An address of this machine that is not loopback, if it has one. Nothing is sent.
+fn outer_address() -> Option<std::net::IpAddr> {
+    let socket = std::net::UdpSocket::bind("0.0.0.0:0").ok()?;
+    socket.connect("192.0.2.1:9").ok()?;
+    Some(socket.local_addr().ok()?.ip()).filter(|address| !address.is_loopback() && !address.is_unspecified())
+}
+
+/// One address may not take all places. Loopback and trusted proxies stand for others and are not counted.
+#[test]
+fn connections_of_one_address_beyond_its_share_are_shed() {
+    let (world, tenant) = World::serving("http://127.0.0.1:9");
+    let request = get("/proxy/acme/v1/models", &tenant.pat.line());
+    let Some(address) = outer_address() else {
+        eprintln!("this machine has no address but loopback: nothing to count");
+        return;
+    };
+    for trusted in [false, true] {
+        let proxy = Proxy::with(&world, |settings| {
+            settings.set("listener.address", "0.0.0.0:0");
+            settings.set("limits.connections_per_address_max", 3).set("cores.count", 2);
+            if trusted {
+                settings.set("trusted_proxies.cidrs", vec![format!("{address}/32")]);
+            }
+        });
+        let connect = |address: std::net::IpAddr| {
+            let mut caller = crate::support::Connection::to((address, proxy.data.port()).into());
+            caller.offer(&request);
+            caller
+        };
+        let mut kept: Vec<_> = (0..3).map(|_| connect(address)).collect();
+        for caller in &mut kept {
+            assert_eq!(caller.response().status(), 200);
+        }
+        let mut fourth = connect(address);
+        if trusted {
+            assert_eq!(fourth.response().status(), 200);
+            continue;
+        }
+        let (bytes, _) = fourth.rest();
+        assert!(bytes.is_empty() || bytes.starts_with(b"HTTP/1.1 429 "), "{}", bytes.escape_ascii());
+        let sheds = proxy.wait_for_metrics("a shed", |metrics| {
+            metrics.sum("cube_proxy_sheds_total", &["reason=\"address\""]) >= 1.0
+        });
+        assert!(sheds.has("cube_proxy_sheds_total"));
+        let others: Vec<_> = (0..10).map(|_| connect(std::net::Ipv4Addr::LOCALHOST.into())).collect();
+        for mut other in others {
+            assert_eq!(other.response().status(), 200, "loopback is nobody's address");
+        }
+        drop(kept.pop());
+        proxy.wait_for_metrics("a place", |metrics| metrics.sum("cube_proxy_open_connections", &[]) < 3.0);
+        assert_eq!(connect(address).response().status(), 200);
+    }
+}
+
 /// A caller that reads nothing is let go, and so is its upstream.
 #[test]
 fn a_caller_that_stops_reading_is_cut_after_the_write_stall_time() {

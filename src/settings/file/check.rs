@@ -106,6 +106,12 @@ impl Check<'_> {
         self.number("limits.hold_bytes_max", from.hold_bytes_max, &mut to.hold_bytes_max, 1024..=1024 * GIB);
         self.number("limits.held_bytes_max", from.held_bytes_max, &mut to.held_bytes_max, 1024..=1024 * GIB);
         self.number(
+            "limits.connections_per_address_max",
+            from.connections_per_address_max,
+            &mut to.connections_per_address_max,
+            1..=i64::from(u32::MAX),
+        );
+        self.number(
             "limits.requests_per_connection_max",
             from.requests_per_connection_max,
             &mut to.requests_per_connection_max,

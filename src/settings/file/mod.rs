@@ -55,6 +55,7 @@ section!(LimitsSection {
     hold_bytes_max: i64,
     held_bytes_max: i64,
     connections_max: i64,
+    connections_per_address_max: i64,
     requests_per_connection_max: i64,
     pat_cache_entries: i64,
 });
@@ -202,6 +203,7 @@ impl From<&Settings> for File {
                 hold_bytes_max: Some(integer(limits.hold_bytes_max)),
                 held_bytes_max: Some(integer(limits.held_bytes_max)),
                 connections_max: limits.connections_max.map(|count| integer(count.get())),
+                connections_per_address_max: Some(integer(limits.connections_per_address_max)),
                 requests_per_connection_max: Some(integer(limits.requests_per_connection_max)),
                 pat_cache_entries: Some(integer(limits.pat_cache_entries)),
             },
