@@ -39,7 +39,9 @@ fn load() -> Tables {
 fn table_lookup(criterion: &mut Criterion) {
     let tables = load();
     let secret = fixture::secret(777);
-    let who = Verifier::new(1).verify(&tables, secret.as_bytes(), NOW_UNIX_S).expect("a valid PAT");
+    let who = Verifier::new(1)
+        .verify(&tables, secret.as_bytes(), NOW_UNIX_S, std::net::Ipv4Addr::LOCALHOST.into())
+        .expect("a valid PAT");
     let domain = tables.domain(b"team-27").expect("it is there");
     let by_id = fixture::domain_id(27).to_string();
     let mut group = criterion.benchmark_group("table_lookup");

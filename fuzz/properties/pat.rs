@@ -6,7 +6,9 @@ use cube_wire::pat::{LEGACY_PAT_LEN, PAT_LEN, PatIds, mint, parse};
 /// Fails if a credential of these bytes could crash the parser, or mean two things.
 pub(crate) fn check(input: &[u8]) {
     let parsed = parse(input);
-    let refused = Verifier::new(1).verify(&Tables::empty(), input, 0).expect_err("empty tables know nobody");
+    let refused = Verifier::new(1)
+        .verify(&Tables::empty(), input, 0, std::net::Ipv4Addr::LOCALHOST.into())
+        .expect_err("empty tables know nobody");
     let Ok(ids) = parsed else {
         assert_eq!(refused, CredentialFault::Malformed);
         return;

@@ -160,7 +160,9 @@ mod tests {
         );
         let records = cube_wire::read_records(lines.as_bytes()).map(|(line, record)| (line, record.unwrap()));
         let tables = Tables::compile(records, 1, &mut NoResolver).unwrap();
-        let who = Verifier::new(1).verify(&tables, pat.as_bytes(), now_unix_s()).unwrap();
+        let who = Verifier::new(1)
+            .verify(&tables, pat.as_bytes(), now_unix_s(), std::net::Ipv4Addr::LOCALHOST.into())
+            .unwrap();
         let domain = tables.domain(DOMAIN.as_bytes()).unwrap();
         let rights = tables.rights(&who, domain);
         (rights.domain, rights.on(tables.model(domain, b"m").unwrap()))

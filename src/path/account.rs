@@ -3,7 +3,7 @@
 //! An [`Account`] is opened when a request's first byte arrives and leaves its record when it is dropped, so a panic, a caller that
 //! hangs up and a drain are all accounted for. Every stage adds what it learns; none reads it back but for what travels upstream.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use cube_wire::DomainId;
@@ -78,6 +78,12 @@ impl<'a> Account<'a> {
         if let Some(address) = std::str::from_utf8(last).ok().and_then(|text| text.parse().ok()) {
             self.record.client = Some(address);
         }
+    }
+
+    /// The caller's address, as far as it can be known: the peer's, or what a trusted peer says.
+    pub(crate) fn client(&self) -> IpAddr {
+        // Always there; no PAT that is bound to addresses is bound to this one.
+        self.record.client.unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED))
     }
 
     pub(crate) fn endpoint(&mut self, endpoint: &Endpoint) {

@@ -40,7 +40,8 @@ pub(crate) fn authenticate(ex: &mut Exchange<'_>) -> Result<Caller, Refusal> {
         return Err(Refusal::NotReady);
     }
     let credential = credential(ex)?;
-    match ex.local.verifier().verify(&tables, credential, ex.local.clock.unix_s()) {
+    let (now, from) = (ex.local.clock.unix_s(), ex.account.client());
+    match ex.local.verifier().verify(&tables, credential, now, from) {
         Ok(identity) => {
             ex.account.caller(&identity);
             Ok(Caller { identity, tables })

@@ -144,7 +144,8 @@ fn what_is_asked(ex: &mut Exchange<'_>) -> Result<Asked, Refusal> {
     let claimed = claimed.map(|span| span.of(ex.head_bytes()).to_vec());
     ex.account.request(&ex.scratch.request.method, claimed.as_deref());
     if ex.local.settings.trusts(ex.down.peer.ip())
-        && let Some(field) = ex.scratch.request.field(Known::XForwardedFor)
+        // A proxy may add its own line instead of its own entry: the last line is the one that the trusted peer wrote.
+        && let Some(field) = ex.scratch.request.fields().iter().rfind(|f| f.known == Known::XForwardedFor)
     {
         let value = field.value.of(ex.head_bytes()).to_vec();
         ex.account.forwarded_for(&value);

@@ -7,7 +7,6 @@
 //! the program compares without asking. The defaults are the documented ones of `config/proxy.toml`; a test keeps the two
 //! together.
 
-mod cidr;
 mod file;
 mod problem;
 
@@ -16,7 +15,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-pub use cidr::Cidr;
+pub use cube_wire::Cidr;
 pub use problem::{Problem, SettingsError};
 
 use crate::http1::HeadLimits;

@@ -23,6 +23,7 @@ mod chunked;
 mod draft;
 mod endpoint;
 mod load;
+mod notes;
 mod problem;
 mod rights;
 mod shards;

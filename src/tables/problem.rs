@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use cube_wire::cidr::CidrError;
 use cube_wire::record::shown;
 use cube_wire::{ClusterId, DomainId, Key, PatId, RecordError, UserId};
 
@@ -90,6 +91,19 @@ pub enum Fault {
     /// More scopes than a PAT can have.
     #[error("pat {0} has too many scopes")]
     TooManyScopes(PatId),
+    /// A source address range that is none.
+    #[error("pat {pat}: cidr `{}`: {why}", shown(text))]
+    BadRange {
+        /// The PAT.
+        pat: PatId,
+        /// The range as written.
+        text: String,
+        /// What is wrong with it.
+        why: CidrError,
+    },
+    /// More source address ranges than are looked at on every request.
+    #[error("pat {0} has more than {max} cidrs", max = super::notes::RANGES_MAX)]
+    TooManyRanges(PatId),
     /// A model name that no request could carry.
     #[error("`{}` cannot be a model's name: 1 to 256 bytes without control characters", shown(.0))]
     BadModelName(String),

@@ -4,7 +4,8 @@
 //! * Garbage costs a checksum: length, alphabet and CRC are checked before anything is hashed.
 //! * What was cached is worth nothing by itself. An entry holds for the tables that it was made from; with any others
 //!   the row is read again, so a revocation is in force on the next request after a core adopted it. Times are compared
-//!   on every request, and never moved.
+//!   on every request, and never moved. So is
+//!   the caller's address, with the ranges in the row.
 //! * There is no negative cache: the tables are complete, so absence is the answer, and guessing evicts nothing.
 //! * Digests are compared in constant time, and nothing of a credential outlives the call.
 //!
@@ -12,6 +13,7 @@
 //! `benches/pat_check.rs`; no allocation, cached or not.
 
 use std::hash::{BuildHasherDefault, Hash, Hasher};
+use std::net::IpAddr;
 
 use cube_wire::pat::{self, PatIds};
 use cube_wire::{PatDigest, PatId, UserId};
@@ -21,7 +23,7 @@ use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
 
 use super::shards::Place;
-use super::{NEVER, Tables, pat_flag, user_flag};
+use super::{NEVER, Tables, notes, pat_flag, user_flag};
 
 /// A caller who has shown a valid PAT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +59,9 @@ pub enum CredentialFault {
     /// Its owner is disabled.
     #[error("PAT of a disabled user")]
     UserDisabled,
+    /// The request comes from an address that is in none of its ranges.
+    #[error("PAT used from an address that it is not for")]
+    Address,
 }
 
 const _: () = assert!(size_of::<CredentialFault>() == 1);
@@ -72,6 +77,7 @@ impl CredentialFault {
             Self::Expired => "pat_expired",
             Self::NotYetValid => "pat_not_yet_valid",
             Self::UserDisabled => "user_disabled",
+            Self::Address => "pat_address",
         }
     }
 }
@@ -136,15 +142,22 @@ struct Verified {
     identity: Identity,
     expires_at: u32,
     not_before: u32,
+    /// The PAT names the addresses that it may be used from. They are looked up on every request: what is remembered is who the
+    /// credential belongs to, never that somebody came from the right place.
+    bound: bool,
 }
 
 impl Verified {
-    /// Whether the PAT is valid now. [`NEVER`] is later than any clock.
-    fn at(&self, now_unix_s: u64) -> Result<Identity, CredentialFault> {
+    /// Whether the PAT is valid now and from there. [`NEVER`] is later than any clock.
+    ///
+    /// * `tables`: those that it was verified against.
+    fn at(&self, tables: &Tables, now_unix_s: u64, from: IpAddr) -> Result<Identity, CredentialFault> {
         if self.expires_at != NEVER && now_unix_s >= u64::from(self.expires_at) {
             Err(CredentialFault::Expired)
         } else if now_unix_s < u64::from(self.not_before) {
             Err(CredentialFault::NotYetValid)
+        } else if self.bound && !tables.admits(&self.identity, from) {
+            Err(CredentialFault::Address)
         } else {
             Ok(self.identity)
         }
@@ -189,6 +202,7 @@ impl Verifier {
     ///
     /// * `credential`: the whole of what follows `Bearer `.
     /// * `now_unix_s`: the core's clock.
+    /// * `from`: the caller's address.
     ///
     /// # Errors
     /// [`CredentialFault`]; 401 for all of them.
@@ -200,6 +214,7 @@ impl Verifier {
         tables: &Tables,
         credential: &[u8],
         now_unix_s: u64,
+        from: IpAddr,
     ) -> Result<Identity, CredentialFault> {
         let ids = pat::parse(credential).map_err(|_| CredentialFault::Malformed)?;
         let key = DigestKey(Sha256::digest(credential).into());
@@ -207,13 +222,13 @@ impl Verifier {
             && verified.identity.stamp == tables.stamp
         {
             self.hits += 1;
-            return verified.at(now_unix_s);
+            return verified.at(tables, now_unix_s, from);
         }
         self.misses += 1;
         match tables.verify(ids, &key.0) {
             Ok(verified) => {
                 self.cache.insert(key, verified);
-                verified.at(now_unix_s)
+                verified.at(tables, now_unix_s, from)
             }
             Err(fault) => {
                 self.cache.remove(&key);
@@ -254,8 +269,18 @@ impl Tables {
         let (pat_place, user_place) =
             (self.pats.find(ids.pat.as_bytes()), self.users.find(ids.user.as_bytes()));
         let pat_place = pat_place.ok_or(CredentialFault::Unknown)?;
-        let (pat, _) = self.pats.at(pat_place);
-        if !bool::from(same_digest(&pat.fixed.digest, digest)) || pat.fixed.user != *ids.user.as_bytes() {
+        let (pat, words) = self.pats.at(pat_place);
+        let (_, notes) = notes::split(words);
+        let mut expires_at = pat.fixed.expires_at;
+        let mut same = same_digest(&pat.fixed.digest, digest);
+        if let Some(former) = notes::former(notes) {
+            let same_as_former = same_digest(&former.digest, digest);
+            if bool::from(same_as_former & !same) {
+                expires_at = expires_at.min(former.until);
+            }
+            same |= same_as_former;
+        }
+        if !bool::from(same) || pat.fixed.user != *ids.user.as_bytes() {
             return Err(CredentialFault::Unknown);
         }
         if pat.flags & pat_flag::REVOKED != 0 {
@@ -266,6 +291,13 @@ impl Tables {
             return Err(CredentialFault::UserDisabled);
         }
         let identity = Identity { pat: ids.pat, user: ids.user, stamp: self.stamp, pat_place, user_place };
-        Ok(Verified { identity, expires_at: pat.fixed.expires_at, not_before: pat.fixed.not_before })
+        let bound = notes::has_ranges(notes);
+        Ok(Verified { identity, expires_at, not_before: pat.fixed.not_before, bound })
+    }
+
+    /// Whether the PAT of `who`, verified against these tables, may be used from `address`.
+    fn admits(&self, who: &Identity, address: IpAddr) -> bool {
+        let (_, words) = self.pats.at(who.pat_place);
+        notes::admit(notes::split(words).1, address)
     }
 }

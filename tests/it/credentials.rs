@@ -200,3 +200,60 @@ fn a_pat_minted_on_the_command_line_works() {
     let line = format!("authorization: Bearer {}\r\n", minted["pat"].as_str().unwrap());
     assert_eq!(proxy.ask(get("/proxy/acme/v1/models", &line)).status(), 200);
 }
+
+/// A PAT that names addresses is refused from anywhere else like any bad one; the address is the peer's, or what a trusted
+/// peer says, and only the last entry of that, because callers write the others.
+#[test]
+fn a_pat_bound_to_addresses_works_from_there_only() {
+    let (mut world, tenant) = World::serving("http://127.0.0.1:9");
+    world.record("pat", tenant.pat.id)["cidrs"] = json!(["203.0.113.0/24"]);
+    let path = "/proxy/acme/v1/models";
+    let from = |fields: &str| get(path, &format!("{}{fields}", tenant.pat.line()));
+
+    let direct = Proxy::of(&world);
+    let reference = direct.ask(get(path, "authorization: Bearer nonsense\r\n"));
+    for fields in ["", "x-forwarded-for: 203.0.113.7\r\n"] {
+        let answer = direct.ask(from(fields));
+        assert_eq!(without_its_id(&answer), without_its_id(&reference), "{fields}");
+    }
+    assert_eq!(direct.records(3)[1]["code"], "pat_address");
+
+    let behind = Proxy::with(&world, |settings| {
+        settings.set("trusted_proxies.cidrs", toml::Value::Array(vec!["127.0.0.0/8".into()]));
+    });
+    let mut caller = behind.connect();
+    for (fields, status) in [
+        ("x-forwarded-for: 203.0.113.7\r\n", 200),
+        ("x-forwarded-for: 198.51.100.1\r\n", 401),
+        ("x-forwarded-for: 198.51.100.1, 203.0.113.7\r\n", 200),
+        ("x-forwarded-for: 203.0.113.7, 198.51.100.1\r\n", 401),
+        ("x-forwarded-for: 203.0.113.7\r\nx-forwarded-for: 198.51.100.1\r\n", 401),
+        ("", 401),
+    ] {
+        // Twice: a remembered PAT is as good as a new one.
+        for _ in 0..2 {
+            caller.send(from(fields));
+            assert_eq!(caller.response().status(), status, "{fields}");
+        }
+    }
+}
+
+/// After a reset both secrets work for a while, and a revocation ends both.
+#[test]
+fn a_former_secret_works_until_its_time() {
+    let (mut world, tenant) = World::serving("http://127.0.0.1:9");
+    let new = tenant.pat.with_new_secret();
+    let until = now_unix_s() + 3600;
+    world.record("pat", tenant.pat.id)["previous"] = json!({"digest": tenant.pat.digest, "until": until});
+    world.record("pat", tenant.pat.id)["digest"] = json!(new.digest);
+    let proxy = Proxy::of(&world);
+    let ask = |pat: &Pat| proxy.ask(get("/proxy/acme/v1/models", &pat.line())).status();
+    assert_eq!((ask(&tenant.pat), ask(&new)), (200, 200));
+    world.record("pat", tenant.pat.id)["previous"]["until"] = json!(now_unix_s());
+    proxy.adopt_tables(&world);
+    assert_eq!((ask(&tenant.pat), ask(&new)), (401, 200));
+    world.record("pat", tenant.pat.id)["previous"]["until"] = json!(until);
+    world.record("pat", tenant.pat.id)["revoked"] = json!(true);
+    proxy.adopt_tables(&world);
+    assert_eq!((ask(&tenant.pat), ask(&new)), (401, 401));
+}

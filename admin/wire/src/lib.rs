@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 pub mod base64url;
+pub mod cidr;
 pub mod feed;
 pub mod ids;
 pub mod jwt;
@@ -19,6 +20,7 @@ pub mod read;
 pub mod record;
 pub mod seal;
 
+pub use cidr::Cidr;
 pub use ids::{ClusterId, DomainId, PatId, UserId};
 pub use lifetime::parse_lifetime;
 pub use operation::{Operation, OperationName, OperationSet};

@@ -1,10 +1,11 @@
 //! Staging PATs.
 
 use cube_wire::record::{ANY_ENTITY, EntityType, MODEL_NAME_LEN_MAX, PatRecord, ScopeRecord};
-use cube_wire::{DomainId, Key, PatId, UserId};
+use cube_wire::{Cidr, DomainId, Key, PatId, UserId};
 
 use super::Draft;
 use super::people::check_operation;
+use crate::tables::notes::{self, Former, RANGES_MAX};
 use crate::tables::problem::Fault;
 use crate::tables::shards::{ANY_MODEL, Row, ShardBuilder, WHOLE_DOMAIN, Word};
 use crate::tables::{NEVER, PatFields, pat_flag};
@@ -102,6 +103,11 @@ impl Draft<'_> {
             }
         }
         words.truncate(end);
+        let former = record.previous.as_ref();
+        let former = former.map(|former| Former { digest: former.digest.0, until: seconds(former.until) });
+        let ranges = self.compile_ranges(line, record);
+        notes::write(&mut words, former, &ranges);
+        let end = words.len();
         let row = Row::new(*record.id.as_bytes(), flags, fixed).with_words(start..end);
         let block = self.pats.open_block();
         block.words = words;
@@ -115,6 +121,22 @@ impl Draft<'_> {
         let nothing = PatFields { user: [0; 16], digest: [0; 32], expires_at: 0, not_before: 0 };
         let row = Row::new(*id.as_bytes(), 0, nothing);
         self.pats.open_block().staged.push(StagedPat { row, line: short(line), removed: true });
+    }
+
+    /// The ranges of addresses that a PAT may be used from; most PATs have none.
+    fn compile_ranges(&mut self, line: usize, record: &PatRecord) -> Vec<Cidr> {
+        if record.cidrs.len() > RANGES_MAX {
+            self.fault(line, Fault::TooManyRanges(record.id));
+            return Vec::new();
+        }
+        let mut ranges = Vec::new();
+        for text in &record.cidrs {
+            match text.parse() {
+                Ok(range) => ranges.push(range),
+                Err(why) => self.fault(line, Fault::BadRange { pat: record.id, text: text.clone(), why }),
+            }
+        }
+        ranges
     }
 
     fn compile_scope(&mut self, scope: &ScopeRecord) -> Result<Acts, Fault> {
@@ -200,7 +222,8 @@ impl Draft<'_> {
             if !self.count_pat(&last.row, words, 1) {
                 self.fault(line, Fault::NoUser(UserId::from_bytes(last.row.fixed.user)));
             }
-            for domain in words.chunk_by(|one, other| one.domain == other.domain) {
+            let (scopes, _) = notes::split(words);
+            for domain in scopes.chunk_by(|one, other| one.domain == other.domain) {
                 self.check_domain(line, domain[0].domain);
             }
             full |= builder.push(&last.row, words).is_err();
@@ -212,7 +235,7 @@ impl Draft<'_> {
 
     /// Counts what a PAT names, or no longer names. Returns whether its owner will be there.
     fn count_pat(&mut self, row: &Row<PatFields>, words: &[Word], by: i32) -> bool {
-        for word in words {
+        for word in notes::split(words).0 {
             let named = &mut self.domain_mut(word.domain).named;
             *named = named.wrapping_add_signed(by);
             if word.name < ANY_MODEL {

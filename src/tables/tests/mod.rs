@@ -6,6 +6,8 @@ mod rights;
 mod same;
 mod verify;
 
+use std::net::IpAddr;
+
 use cube_wire::pat::{self, PatIds};
 use cube_wire::{PatSecret, read_records};
 
@@ -15,6 +17,8 @@ pub(super) const DOMAIN: &str = "00000000-0000-4000-8000-00000000000d";
 pub(super) const OTHER_DOMAIN: &str = "00000000-0000-4000-8000-0000000000d2";
 pub(super) const USER: &str = "00000000-0000-4000-8000-000000000001";
 pub(super) const NOW: u64 = 1_800_000_000;
+/// Where requests come from, unless a test says otherwise.
+pub(super) const FROM: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
 /// The PAT of this user with this number, in plain text.
 pub(super) fn secret(user: &str, pat: u128) -> PatSecret {
@@ -106,5 +110,5 @@ pub(super) fn with(tables: &Tables, changes: &[Change]) -> Tables {
 
 /// Who the PAT is, by a verifier that remembers nothing.
 pub(super) fn verify(tables: &Tables, secret: &PatSecret) -> Result<Identity, CredentialFault> {
-    Verifier::new(1).verify(tables, secret.as_bytes(), NOW)
+    Verifier::new(1).verify(tables, secret.as_bytes(), NOW, FROM)
 }

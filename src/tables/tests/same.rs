@@ -41,10 +41,17 @@ fn any_line() -> impl Strategy<Value = String> {
         (entity_type, domain(at), entity, operation)
     });
     prop_oneof![
-        3 => (0..PATS, 0..USERS, prop::collection::vec(scope, 0..4), any::<[bool; 2]>()).prop_map(
-            |(pat, owner, scoped, [revoked, full_access])| {
+        3 => (0..PATS, 0..USERS, prop::collection::vec(scope, 0..4), any::<[bool; 3]>()).prop_map(
+            |(pat, owner, scoped, [revoked, full_access, noted])| {
                 let scoped: Vec<_> = scoped.iter().map(|(t, d, e, o)| (*t, d.as_str(), *e, *o)).collect();
-                let rest = format!(r#","revoked":{revoked},"full_access":{full_access}{}"#, scopes(&scoped));
+                let notes = if noted {
+                    let digest = digest_of(secret(&user(owner), pat + 1).as_bytes());
+                    format!(r#","cidrs":["fd00::/8","10.0.0.0/8"],"previous":{{"digest":"{digest}","until":1}}"#)
+                } else {
+                    String::new()
+                };
+                let rest =
+                    format!(r#","revoked":{revoked},"full_access":{full_access}{notes}{}"#, scopes(&scoped));
                 pat_line(&secret(&user(owner), pat), &rest)
             }
         ),

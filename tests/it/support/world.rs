@@ -50,12 +50,20 @@ pub(crate) struct Pat {
     pub(crate) id: Uuid,
     pub(crate) user: Uuid,
     pub(crate) secret: String,
-    digest: String,
+    pub(crate) digest: String,
 }
 
 impl Pat {
     pub(crate) fn mint(user: Uuid) -> Self {
-        let pat = id();
+        Self::mint_as(user, id())
+    }
+
+    /// The same PAT after a reset.
+    pub(crate) fn with_new_secret(&self) -> Self {
+        Self::mint_as(self.user, self.id)
+    }
+
+    fn mint_as(user: Uuid, pat: Uuid) -> Self {
         let mut random = [0; 32];
         getrandom::fill(&mut random).unwrap();
         let secret = mint(

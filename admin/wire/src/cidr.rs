@@ -1,4 +1,4 @@
-//! Address ranges.
+//! Address ranges: where a PAT may be used from, and which peers of a proxy are trusted.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -28,6 +28,36 @@ pub enum CidrError {
 }
 
 impl Cidr {
+    /// A range by its parts.
+    ///
+    /// # Errors
+    /// [`CidrError::TooLong`], [`CidrError::HostBits`].
+    pub fn new(network: IpAddr, prefix_bits: u8) -> Result<Self, CidrError> {
+        let (bits_max, bits) = match network {
+            IpAddr::V4(address) => (32, u128::from(address.to_bits()) << 96),
+            IpAddr::V6(address) => (128, address.to_bits()),
+        };
+        if prefix_bits > bits_max {
+            return Err(CidrError::TooLong);
+        }
+        if bits.checked_shl(u32::from(prefix_bits)).unwrap_or(0) != 0 {
+            return Err(CidrError::HostBits);
+        }
+        Ok(Self { network, prefix_bits })
+    }
+
+    /// Its first address.
+    #[must_use]
+    pub const fn network(&self) -> IpAddr {
+        self.network
+    }
+
+    /// How many leading bits all of its addresses share.
+    #[must_use]
+    pub const fn prefix_bits(&self) -> u8 {
+        self.prefix_bits
+    }
+
     /// Whether `address` is in the range.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
@@ -53,24 +83,15 @@ impl FromStr for Cidr {
     fn from_str(text: &str) -> Result<Self, CidrError> {
         let (address, prefix) = text.split_once('/').map_or((text, None), |(a, p)| (a, Some(p)));
         let network: IpAddr = address.parse().map_err(|_| CidrError::Syntax)?;
-        let (bits_max, bits) = match network {
-            IpAddr::V4(address) => (32, u128::from(address.to_bits()) << 96),
-            IpAddr::V6(address) => (128, address.to_bits()),
-        };
         let prefix_bits: u8 = match prefix {
-            None => bits_max,
+            None if network.is_ipv4() => 32,
+            None => 128,
             Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
                 digits.parse().map_err(|_| CidrError::Syntax)?
             }
             Some(_) => return Err(CidrError::Syntax),
         };
-        if prefix_bits > bits_max {
-            return Err(CidrError::TooLong);
-        }
-        if bits.checked_shl(u32::from(prefix_bits)).unwrap_or(0) != 0 {
-            return Err(CidrError::HostBits);
-        }
-        Ok(Self { network, prefix_bits })
+        Self::new(network, prefix_bits)
     }
 }
 
