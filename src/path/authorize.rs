@@ -67,16 +67,19 @@ impl Permit {
         self.model
     }
 
-    /// Where the request goes: its model's cluster, or, for the few operations that name no model, that of the first model the
-    /// caller may see.
+    /// Where the request goes: its model's cluster, or, for the few operations that name no model, the domain's default; without
+    /// one, that of the first model on which the caller may do it.
     pub(crate) fn cluster(&self) -> Option<ClusterIx> {
-        let model = self.model.or_else(|| {
+        let tables = self.tables();
+        if let Some(model) = self.model {
+            return Some(tables.model_entry(model).cluster);
+        }
+        tables.domain_entry(self.domain).default_cluster.or_else(|| {
             let rights = self.rights();
-            self.tables()
-                .models_of(self.domain)
-                .find(|&model| rights.allows_on(self.endpoint.operation, model))
-        })?;
-        Some(self.tables().model_entry(model).cluster)
+            let mut models = tables.models_of(self.domain);
+            let model = models.find(|&model| rights.allows_on(self.endpoint.operation, model))?;
+            Some(tables.model_entry(model).cluster)
+        })
     }
 }
 

@@ -122,6 +122,9 @@ fn compile_credential(record: &CredentialRecord) -> Result<Credential, &'static 
     if NOT_CREDENTIALS.contains(&&*name) {
         return Err("the credential's `header` is a field that the proxy writes itself");
     }
+    if !record.sealed.is_empty() {
+        return Err("its credential is still sealed; it has to be opened with the fleet key first");
+    }
     let value = record.value.trim_matches([' ', '\t']);
     if value.is_empty() || !value.bytes().all(|byte| byte.is_ascii_graphic() || matches!(byte, b' ' | b'\t'))
     {
@@ -255,6 +258,25 @@ mod tests {
             ("x", "é"),
         ] {
             assert!(compiled(header, value).is_err(), "{header:?}: {value:?}");
+        }
+    }
+
+    #[test]
+    fn a_credential_that_is_still_sealed_is_refused_and_not_repeated() {
+        for value in ["", "Bearer x"] {
+            let record = EndpointRecord {
+                url: "http://h:1".into(),
+                weight: 1,
+                credential: Some(CredentialRecord {
+                    header: "authorization".into(),
+                    value: value.into(),
+                    sealed: "c2VhbGVk".into(),
+                }),
+            };
+            let mut faults = Vec::new();
+            assert!(compile_endpoint(&record, &mut NoResolver, &mut faults).is_none());
+            let said = faults[0].to_string();
+            assert!(said.contains("still sealed") && !said.contains("c2VhbGVk"), "{said}");
         }
     }
 

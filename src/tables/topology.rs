@@ -34,6 +34,8 @@ pub struct DomainEntry {
     pub alias: Option<Box<str>>,
     /// Who may enter.
     pub status: DomainStatus,
+    /// Where operations that name no model go.
+    pub default_cluster: Option<ClusterIx>,
     pub(super) names: Vec<NameSlot>,
     pub(super) by_name: HashMap<Arc<str>, u32, RandomState>,
     /// Slots that have a model, in the order of the models' names.
@@ -62,6 +64,7 @@ impl DomainEntry {
             id,
             alias: None,
             status: DomainStatus::Freezed,
+            default_cluster: None,
             names: Vec::new(),
             by_name: HashMap::default(),
             listing: Vec::new(),
@@ -194,7 +197,7 @@ pub(super) struct ClusterSlot {
     pub(super) id: ClusterId,
     /// `None`: named and not defined (which no finished tables contain), or free.
     pub(super) entry: Option<Arc<ClusterEntry>>,
-    /// Models that name the cluster.
+    /// Models and domains that name the cluster.
     pub(super) named: u32,
 }
 

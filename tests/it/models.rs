@@ -249,3 +249,19 @@ fn a_form_without_a_model_or_with_two_is_400() {
     }
     assert!(upstream.try_accept().is_none());
 }
+
+/// What names no model goes to the domain's default cluster; without one, to the first model's.
+#[test]
+fn an_operation_without_a_model_goes_to_the_domains_default_cluster() {
+    let (first, default) = (Upstream::bind(), Upstream::bind());
+    let (mut world, tenant) = World::serving(&first.url());
+    world.cluster("other", &default.url());
+    first.answer(|_| json_answer("{\"from\":\"first\"}"));
+    default.answer(|_| json_answer("{\"from\":\"default\"}"));
+    let proxy = Proxy::of(&world);
+    let ask = || proxy.ask(get("/proxy/acme/api/ps", &tenant.pat.line())).json();
+    assert_eq!(ask()["from"], "first");
+    world.record("domain", tenant.domain)["default_cluster"] = "other".into();
+    proxy.adopt_tables(&world);
+    assert_eq!(ask()["from"], "default");
+}

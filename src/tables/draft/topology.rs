@@ -52,6 +52,7 @@ impl Draft<'_> {
             valid
         });
         self.domain_mut(slot).state = SlotState::Defined;
+        self.set_default_cluster(slot, record.default_cluster.as_ref());
         let entry = self.domain_entry_mut(slot);
         entry.alias = alias.map(String::into_boxed_str);
         entry.status = record.status;
@@ -62,7 +63,26 @@ impl Draft<'_> {
         self.domains.entry(slot).or_default().removed_on = Some(line);
         self.release_alias(slot);
         self.domain_mut(slot).state = SlotState::Named;
+        self.set_default_cluster(slot, None);
         self.domain_entry_mut(slot).alias = None;
+    }
+
+    /// Makes the domain name this cluster, and no longer the one that it named before.
+    fn set_default_cluster(&mut self, slot: u32, id: Option<&ClusterId>) {
+        let cluster = id.map(|id| ClusterIx(self.cluster_slot(id)));
+        if let Some(ClusterIx(cluster)) = cluster {
+            self.cluster_mut(cluster).named += 1;
+        }
+        let before = std::mem::replace(&mut self.domain_entry_mut(slot).default_cluster, cluster);
+        if let Some(ClusterIx(before)) = before {
+            self.release_cluster(before);
+        }
+    }
+
+    /// One name of the cluster less.
+    pub(super) fn release_cluster(&mut self, slot: u32) {
+        self.clusters.entry(slot).or_default();
+        self.cluster_mut(slot).named -= 1;
     }
 
     /// Takes the domain's alias out of the index. New ones go in when all old ones are out, so that two domains can
@@ -120,8 +140,7 @@ impl Draft<'_> {
         let before = std::mem::replace(&mut slot.model, model);
         self.tables.counts.models = self.tables.counts.models + after - usize::from(before.is_some());
         if let Some(before) = before {
-            self.clusters.entry(before.cluster.0).or_default();
-            self.cluster_mut(before.cluster.0).named -= 1;
+            self.release_cluster(before.cluster.0);
         }
     }
 
@@ -181,7 +200,7 @@ impl Draft<'_> {
         self.cluster_mut(slot).entry = None;
     }
 
-    fn cluster_slot(&mut self, id: &ClusterId) -> u32 {
+    pub(super) fn cluster_slot(&mut self, id: &ClusterId) -> u32 {
         if let Some(&slot) = self.tables.cluster_ids.get(id) {
             return slot;
         }
@@ -198,13 +217,14 @@ impl Draft<'_> {
         slot
     }
 
-    fn cluster_mut(&mut self, slot: u32) -> &mut ClusterSlot {
+    pub(super) fn cluster_mut(&mut self, slot: u32) -> &mut ClusterSlot {
         self.tables.clusters.get_mut(slot).expect("slots come from cluster_slot")
     }
 
     /// Checks what models name, gives out aliases, and frees what is gone.
     pub(super) fn finish_topology(&mut self) {
         self.check_models();
+        self.check_default_clusters();
         self.finish_clusters();
         let domains = std::mem::take(&mut self.domains);
         let mut with_alias = Vec::new();
@@ -254,12 +274,31 @@ impl Draft<'_> {
             let entry = &self.tables.domains.get(domain).expect("slots come from domain_slot").entry;
             // Taken away again by a later change of the same draft, if there is none.
             let Some(model) = &entry.names[name as usize].model else { continue };
-            let cluster = self.tables.clusters.get(model.cluster.0).expect("slots come from cluster_slot");
-            if cluster.entry.is_none() {
-                let fault = Fault::NoCluster(cluster.id.clone());
-                self.fault(line, fault);
-            }
+            let cluster = model.cluster;
+            self.check_cluster(line, cluster);
             self.check_domain(line, domain);
+        }
+    }
+
+    /// Checks that the default clusters of new domains are there.
+    fn check_default_clusters(&mut self) {
+        let named: Vec<_> = self
+            .domains
+            .iter()
+            .filter_map(|(&slot, draft)| {
+                let domain = self.tables.domains.get(slot).expect("slots come from domain_slot");
+                Some((draft.defined_on?, domain.entry.default_cluster?))
+            })
+            .collect();
+        named.into_iter().for_each(|(line, cluster)| self.check_cluster(line, cluster));
+    }
+
+    /// Notes a fault if the cluster of this slot is not there.
+    pub(super) fn check_cluster(&mut self, line: usize, cluster: ClusterIx) {
+        let cluster = self.tables.clusters.get(cluster.0).expect("slots come from cluster_slot");
+        if cluster.entry.is_none() {
+            let fault = Fault::NoCluster(cluster.id.clone());
+            self.fault(line, fault);
         }
     }
 

@@ -241,3 +241,29 @@ fn a_scope_on_a_model_holds_when_the_model_goes_and_comes_back() {
     let large = back.model(domain, b"large").unwrap();
     assert!(back.rights(&verify(&back, &secret).unwrap(), domain).allows_on(Operation::LlmRead, large));
 }
+
+fn domain_with_default(cluster: &str) -> String {
+    domain_line(DOMAIN, "demo", "enabled").replace('}', &format!(r#","default_cluster":"{cluster}"}}"#))
+}
+
+#[test]
+fn a_domains_default_cluster_is_a_reference_like_any_other() {
+    let mut lines = base();
+    lines[1] = domain_with_default("nowhere");
+    assert!(problems(&lines).contains("line 2: cluster `nowhere` is not defined"));
+
+    let spare = CLUSTER_LINE.replace("gpu", "spare");
+    lines[1] = domain_with_default("spare");
+    lines.push(spare);
+    let before = tables(&lines);
+    let default = |tables: &Tables| {
+        let entry = tables.domain_entry(tables.domain(b"demo").unwrap());
+        entry.default_cluster.map(|cluster| tables.cluster(cluster).id.to_string())
+    };
+    assert_eq!(default(&before).as_deref(), Some("spare"));
+    let gone = Change::Remove(Key::Cluster("spare".into()));
+    let found = refused(&before, std::slice::from_ref(&gone));
+    assert!(found.contains("cluster `spare` cannot be removed: 1 other records name it"), "{found}");
+    let after = with(&before, &[gone, put(&domain_line(DOMAIN, "demo", "enabled"))]);
+    assert_eq!((default(&after), after.counts().clusters), (None, 1));
+}

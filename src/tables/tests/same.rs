@@ -24,6 +24,11 @@ fn domain(number: u128) -> String {
     id(2, number)
 }
 
+/// What ends the line of a domain with this default cluster.
+fn default_cluster(cluster: &str) -> String {
+    if cluster.is_empty() { "}".to_owned() } else { format!(r#","default_cluster":"{cluster}"}}"#) }
+}
+
 /// Any record about one of a few things, valid by itself and perhaps naming something that is not there.
 fn any_line() -> impl Strategy<Value = String> {
     let operation =
@@ -59,8 +64,10 @@ fn any_line() -> impl Strategy<Value = String> {
             let status = if enabled { "enabled" } else { "disabled" };
             user_line(&user(number), &format!(r#","status":"{status}","superadmin":{superadmin}"#))
         }),
-        2 => (0..DOMAINS, prop::sample::select(vec!["a", "b", "c"]), prop::sample::select(vec!["enabled", "disabled", "freezed"]))
-            .prop_map(|(number, alias, status)| domain_line(&domain(number), alias, status)),
+        2 => (0..DOMAINS, prop::sample::select(vec!["a", "b", "c"]), prop::sample::select(vec!["enabled", "disabled", "freezed"]), prop::sample::select(vec!["", "gpu", "cpu"]))
+            .prop_map(|(number, alias, status, cluster)| {
+                domain_line(&domain(number), alias, status).replace('}', &default_cluster(cluster))
+            }),
         2 => (0..DOMAINS, model, prop::sample::select(vec!["gpu", "cpu"]))
             .prop_map(|(number, model, cluster)| model_line(&domain(number), model).replace("gpu", cluster)),
         1 => (prop::sample::select(vec!["gpu", "cpu"]), 1..3_u16)
@@ -128,7 +135,8 @@ fn answers(tables: &Tables) -> String {
     }
     for &at in &domains {
         let entry = tables.domain_entry(at);
-        let _ = writeln!(text, "{} {:?} {:?}", entry.id, entry.alias, entry.status);
+        let default_cluster = entry.default_cluster.map(|cluster| &tables.cluster(cluster).id);
+        let _ = writeln!(text, "{} {:?} {:?} {default_cluster:?}", entry.id, entry.alias, entry.status);
         for model in tables.models_of(at) {
             let model = tables.model_entry(model);
             let _ = writeln!(text, "  {} {:?}", model.name, tables.cluster(model.cluster));
