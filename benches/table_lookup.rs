@@ -69,7 +69,7 @@ fn table_lookup(criterion: &mut Criterion) {
     group.bench_function("revoke one of 1,000,000", |bencher| {
         bencher.iter(|| tables.with(std::slice::from_ref(&put), 2, &mut NoResolver).expect("a sound change"));
     });
-    let remove = Change::Remove(Key::Pat(who.pat));
+    let remove = Change::Remove(Key::Pat(who.pat.expect("a PAT")));
     group.bench_function("remove one of 1,000,000", |bencher| {
         bencher
             .iter(|| tables.with(std::slice::from_ref(&remove), 2, &mut NoResolver).expect("a sound change"));

@@ -58,7 +58,7 @@ impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Published { generation, counts, took, unresolved } => {
-                let Counts { pats, users, domains, models, clusters } = counts;
+                let Counts { pats, users, domains, models, clusters, keys: _ } = counts;
                 write!(
                     f,
                     "tables: generation {generation} published in {} ms: {pats} PATs, {users} users, {domains} domains, \

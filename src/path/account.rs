@@ -94,7 +94,7 @@ impl<'a> Account<'a> {
 
     pub(crate) fn caller(&mut self, identity: &Identity) {
         self.record.user = Some(identity.user);
-        self.record.pat = Some(identity.pat);
+        self.record.pat = identity.pat;
     }
 
     /// Why a credential is not good; the caller is not told.

@@ -22,6 +22,7 @@
 mod chunked;
 mod draft;
 mod endpoint;
+mod keys;
 mod load;
 mod notes;
 mod problem;
@@ -43,6 +44,7 @@ use cube_wire::{Key, Record};
 
 use chunked::Chunked;
 use draft::Draft;
+use keys::Keys;
 // What tables are made of is named through them: nothing on the path knows of the wire.
 pub use cube_wire::record::{Dialect, DomainStatus};
 pub use cube_wire::{ClusterId, DomainId, Operation, OperationSet, PatId, UserId};
@@ -72,6 +74,7 @@ pub struct Tables {
     clusters: Chunked<ClusterSlot>,
     cluster_ids: Arc<HashMap<ClusterId, u32, RandomState>>,
     free_clusters: Vec<u32>,
+    keys: Arc<Keys>,
     counts: Counts,
 }
 
@@ -146,6 +149,8 @@ pub struct Counts {
     pub models: usize,
     /// Clusters.
     pub clusters: usize,
+    /// Keys of access tokens.
+    pub keys: usize,
 }
 
 /// One step from a generation to the next.
@@ -177,6 +182,7 @@ impl Tables {
             clusters: Chunked::new(),
             cluster_ids: Arc::default(),
             free_clusters: Vec::new(),
+            keys: Arc::default(),
             counts: Counts::default(),
         }
         .stamped(0)

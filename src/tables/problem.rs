@@ -104,6 +104,14 @@ pub enum Fault {
     /// More source address ranges than are looked at on every request.
     #[error("pat {0} has more than {max} cidrs", max = super::notes::RANGES_MAX)]
     TooManyRanges(PatId),
+    /// A key that could verify nothing.
+    #[error("key `{}`: {why}", shown(id))]
+    BadKey {
+        /// Its identifier.
+        id: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
     /// A model name that no request could carry.
     #[error("`{}` cannot be a model's name: 1 to 256 bytes without control characters", shown(.0))]
     BadModelName(String),

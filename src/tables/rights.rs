@@ -6,7 +6,8 @@
 //!    administrators (who hold all of [`OperationSet::ADMIN`]) and superadmins; freezed only superadmins.
 //! 3. A PAT's **scopes** narrow the role and never widen it: scope ∩ role. A scope on the domain covers all its models;
 //!    a scope on `*` models covers every model and not the domain; a scope on a model covers that one. Operations match
-//!    exactly. A PAT without scopes can do nothing; one with `full_access` can do what its owner can.
+//!    exactly. A PAT without scopes can do nothing; one with `full_access` can do what its owner can,
+//!    and so can an access token.
 //! 4. A caller may **know of** a domain when its PAT has a scope there, or full access and a role there. To anyone else
 //!    the domain does not exist.
 //!
@@ -18,7 +19,7 @@ use cube_wire::{Operation, OperationSet};
 use super::shards::{ANY_MODEL, Row, WHOLE_DOMAIN, Word};
 use super::topology::{DomainIx, ModelIx};
 use super::verify::Identity;
-use super::{PatFields, Tables, UserFields, pat_flag, user_flag};
+use super::{Tables, UserFields, pat_flag, user_flag};
 
 /// What one caller may do in one domain, now.
 #[derive(Clone, Copy, Debug)]
@@ -105,7 +106,7 @@ impl Tables {
     /// Two short binary searches; no allocation.
     #[must_use]
     pub fn rights(&self, who: &Identity, domain: DomainIx) -> Rights<'_> {
-        let Some(((pat, scopes), (user, grants))) = self.rows_of(who) else {
+        let Some(Rows { full_access, scopes, user, grants }) = self.rows_of(who) else {
             return Rights::none(domain);
         };
         let superadmin = user.flags & user_flag::SUPERADMIN != 0;
@@ -123,7 +124,6 @@ impl Tables {
         let passed = if open { role } else { OperationSet::EMPTY };
 
         let scopes = words_of(scopes, domain);
-        let full_access = pat.flags & pat_flag::FULL_ACCESS != 0;
         // Single models come first: their slots are smaller than the two marks.
         let models = &scopes[..scopes.partition_point(|word| word.name < ANY_MODEL)];
         let scoped = |mark: u32| {
@@ -142,18 +142,32 @@ impl Tables {
         }
     }
 
-    #[expect(clippy::type_complexity, reason = "two rows with their words, taken apart at once")]
-    fn rows_of(&self, who: &Identity) -> Option<((&Row<PatFields>, &[Word]), (&Row<UserFields>, &[Word]))> {
-        if who.stamp == self.stamp {
-            return Some((self.pats.at(who.pat_place), self.users.at(who.user_place)));
+    fn rows_of(&self, who: &Identity) -> Option<Rows<'_>> {
+        let known = who.stamp == self.stamp;
+        let user_place = if known { Some(who.user_place) } else { self.users.find(who.user.as_bytes()) };
+        let (user, grants) = self.users.at(user_place?);
+        if !known && user.flags & user_flag::DISABLED != 0 {
+            return None;
         }
-        let pat = self.pats.at(self.pats.find(who.pat.as_bytes())?);
-        let user = self.users.at(self.users.find(who.user.as_bytes())?);
-        let in_force = pat.0.fixed.user == *who.user.as_bytes()
-            && pat.0.flags & pat_flag::REVOKED == 0
-            && user.0.flags & user_flag::DISABLED == 0;
-        in_force.then_some((pat, user))
+        let Some(pat) = who.pat else {
+            return Some(Rows { full_access: true, scopes: &[], user, grants });
+        };
+        let pat_place = if known { who.pat_place } else { self.pats.find(pat.as_bytes()) };
+        let (pat, scopes) = self.pats.at(pat_place?);
+        if !known && (pat.fixed.user != *who.user.as_bytes() || pat.flags & pat_flag::REVOKED != 0) {
+            return None;
+        }
+        Some(Rows { full_access: pat.flags & pat_flag::FULL_ACCESS != 0, scopes, user, grants })
     }
+}
+
+/// What rights are made of.
+struct Rows<'t> {
+    /// The credential does not narrow its owner's rights.
+    full_access: bool,
+    scopes: &'t [Word],
+    user: &'t Row<UserFields>,
+    grants: &'t [Word],
 }
 
 /// The words about one domain. Words are in the order of their domains, then of their names.

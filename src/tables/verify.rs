@@ -1,6 +1,8 @@
 //! Credential → who it is. One [`Verifier`] per core, nothing shared, nothing written back to the tables.
 //!
 //! # Promises
+//! * An access token of admin's (a JWT) is verified once and then remembered like a PAT, by its digest. It goes out of use with
+//!   its time, its key or its user.
 //! * Garbage costs a checksum: length, alphabet and CRC are checked before anything is hashed.
 //! * What was cached is worth nothing by itself. An entry holds for the tables that it was made from; with any others
 //!   the row is read again, so a revocation is in force on the next request after a core adopted it. Times are compared
@@ -15,6 +17,7 @@
 use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::net::IpAddr;
 
+use cube_wire::jwt;
 use cube_wire::pat::{self, PatIds};
 use cube_wire::{PatDigest, PatId, UserId};
 use quick_cache::UnitWeighter;
@@ -25,16 +28,16 @@ use subtle::{Choice, ConstantTimeEq};
 use super::shards::Place;
 use super::{NEVER, Tables, notes, pat_flag, user_flag};
 
-/// A caller who has shown a valid PAT.
+/// A caller who has shown a valid PAT, or a valid access token of admin's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Identity {
-    /// The PAT.
-    pub pat: PatId,
+    /// The PAT. `None`: an access token, which acts with all of its owner's rights.
+    pub pat: Option<PatId>,
     /// Its owner.
     pub user: UserId,
     /// The tables in which the places below are.
     pub(super) stamp: u64,
-    pub(super) pat_place: Place,
+    pub(super) pat_place: Option<Place>,
     pub(super) user_place: Place,
 }
 
@@ -59,6 +62,12 @@ pub enum CredentialFault {
     /// Its owner is disabled.
     #[error("PAT of a disabled user")]
     UserDisabled,
+    /// An access token that is not ours: its form, its key or signature, its use, or a user that does not exist.
+    #[error("not a valid access token")]
+    Jwt,
+    /// An access token past its end.
+    #[error("expired access token")]
+    JwtExpired,
     /// The request comes from an address that is in none of its ranges.
     #[error("PAT used from an address that it is not for")]
     Address,
@@ -77,6 +86,8 @@ impl CredentialFault {
             Self::Expired => "pat_expired",
             Self::NotYetValid => "pat_not_yet_valid",
             Self::UserDisabled => "user_disabled",
+            Self::Jwt => "jwt_invalid",
+            Self::JwtExpired => "jwt_expired",
             Self::Address => "pat_address",
         }
     }
@@ -137,14 +148,17 @@ impl Hasher for FrontOfDigest {
     }
 }
 
+/// What is remembered of a good credential.
 #[derive(Clone, Copy)]
-struct Verified {
-    identity: Identity,
-    expires_at: u32,
-    not_before: u32,
+pub(super) struct Verified {
+    pub(super) identity: Identity,
+    pub(super) expires_at: u32,
+    pub(super) not_before: u32,
     /// The PAT names the addresses that it may be used from. They are looked up on every request: what is remembered is who the
     /// credential belongs to, never that somebody came from the right place.
-    bound: bool,
+    pub(super) bound: bool,
+    /// The keys that an access token was verified with, see [`super::keys`].
+    pub(super) keys: u64,
 }
 
 impl Verified {
@@ -153,7 +167,11 @@ impl Verified {
     /// * `tables`: those that it was verified against.
     fn at(&self, tables: &Tables, now_unix_s: u64, from: IpAddr) -> Result<Identity, CredentialFault> {
         if self.expires_at != NEVER && now_unix_s >= u64::from(self.expires_at) {
-            Err(CredentialFault::Expired)
+            Err(if self.identity.pat.is_some() {
+                CredentialFault::Expired
+            } else {
+                CredentialFault::JwtExpired
+            })
         } else if now_unix_s < u64::from(self.not_before) {
             Err(CredentialFault::NotYetValid)
         } else if self.bound && !tables.admits(&self.identity, from) {
@@ -200,7 +218,7 @@ impl Verifier {
 
     /// Who `credential` is, by these tables, at this time.
     ///
-    /// * `credential`: the whole of what follows `Bearer `.
+    /// * `credential`: a PAT or an access token, the whole of what follows `Bearer `.
     /// * `now_unix_s`: the core's clock.
     /// * `from`: the caller's address.
     ///
@@ -208,7 +226,8 @@ impl Verifier {
     /// [`CredentialFault`]; 401 for all of them.
     ///
     /// # Cost
-    /// Two blocks of SHA-256 and one lookup, if the cache has it; besides that two rows of the tables.
+    /// Two blocks of SHA-256 and one lookup, if the cache has it; besides that two rows of the tables. An access token that is
+    /// not remembered costs a verification of its signature, see [`Tables::verify_jwt`].
     pub fn verify(
         &mut self,
         tables: &Tables,
@@ -216,7 +235,11 @@ impl Verifier {
         now_unix_s: u64,
         from: IpAddr,
     ) -> Result<Identity, CredentialFault> {
-        let ids = pat::parse(credential).map_err(|_| CredentialFault::Malformed)?;
+        let ids = if jwt::looks_like_jwt(credential) {
+            None
+        } else {
+            Some(pat::parse(credential).map_err(|_| CredentialFault::Malformed)?)
+        };
         let key = DigestKey(Sha256::digest(credential).into());
         if let Some(verified) = self.cache.get(&key)
             && verified.identity.stamp == tables.stamp
@@ -225,7 +248,11 @@ impl Verifier {
             return verified.at(tables, now_unix_s, from);
         }
         self.misses += 1;
-        match tables.verify(ids, &key.0) {
+        let verified = match ids {
+            Some(ids) => tables.verify(ids, &key.0),
+            None => tables.verify_jwt(credential, now_unix_s, self.cache.get(&key)),
+        };
+        match verified {
             Ok(verified) => {
                 self.cache.insert(key, verified);
                 verified.at(tables, now_unix_s, from)
@@ -290,14 +317,19 @@ impl Tables {
         if self.users.at(user_place).0.flags & user_flag::DISABLED != 0 {
             return Err(CredentialFault::UserDisabled);
         }
-        let identity = Identity { pat: ids.pat, user: ids.user, stamp: self.stamp, pat_place, user_place };
+        let identity = Identity {
+            pat: Some(ids.pat),
+            user: ids.user,
+            stamp: self.stamp,
+            pat_place: Some(pat_place),
+            user_place,
+        };
         let bound = notes::has_ranges(notes);
-        Ok(Verified { identity, expires_at, not_before: pat.fixed.not_before, bound })
+        Ok(Verified { identity, expires_at, not_before: pat.fixed.not_before, bound, keys: 0 })
     }
 
     /// Whether the PAT of `who`, verified against these tables, may be used from `address`.
     fn admits(&self, who: &Identity, address: IpAddr) -> bool {
-        let (_, words) = self.pats.at(who.pat_place);
-        notes::admit(notes::split(words).1, address)
+        who.pat_place.is_some_and(|place| notes::admit(notes::split(self.pats.at(place).1).1, address))
     }
 }

@@ -257,3 +257,74 @@ fn a_former_secret_works_until_its_time() {
     proxy.adopt_tables(&world);
     assert_eq!((ask(&tenant.pat), ask(&new)), (401, 401));
 }
+
+/// The key of an access token, its record, and what presents a token of this user.
+struct Signer {
+    key: cube_wire::jwt::SigningKey,
+}
+
+impl Signer {
+    fn new() -> Self {
+        Self { key: cube_wire::jwt::SigningKey::generate("k1".to_owned()).unwrap().0 }
+    }
+
+    fn record(&self) -> serde_json::Value {
+        json!({"kind": "key", "id": "k1", "public_key": cube_wire::base64url::encode(self.key.public_key())})
+    }
+
+    fn line(&self, user: uuid::Uuid, usage: cube_wire::jwt::Use, expires_at: u64) -> String {
+        let jwt = self.key.sign(&cube_wire::jwt::Claims {
+            iss: cube_wire::jwt::ISSUER.to_owned(),
+            sub: cube_wire::UserId::from_bytes(user.into_bytes()),
+            usage,
+            iat: 1,
+            exp: expires_at,
+            jti: "login".to_owned(),
+        });
+        format!("authorization: Bearer {jwt}\r\n")
+    }
+}
+
+/// Goal: a browser's access token is taken where a PAT is, acts as its owner, and ends with its key or its owner at the next
+/// request. Method: one connection, so that the core remembers it.
+#[test]
+fn an_access_token_is_taken_where_a_pat_is() {
+    use cube_wire::jwt::Use;
+    let upstream = Upstream::bind();
+    let (mut world, tenant) = World::serving(&upstream.url());
+    let seen = upstream.answer(|_| crate::support::json_answer("{}"));
+    let signer = Signer::new();
+    world.put(signer.record());
+    let proxy = Proxy::of(&world);
+    let good = signer.line(tenant.user, Use::Access, now_unix_s() + 600);
+    let reference = proxy.ask(get("/proxy/acme/v1/models", "authorization: Bearer nonsense\r\n"));
+    let mut caller = proxy.connect();
+    let mut ask = |line: &str| {
+        caller.send(chat(&tenant.pat).replace(&tenant.pat.line(), line));
+        caller.response()
+    };
+    for _ in 0..2 {
+        assert_eq!(ask(&good).status(), 200);
+        assert_eq!(seen.recv().unwrap().field("authorization"), None, "it stays here");
+    }
+    for bad in [
+        signer.line(tenant.user, Use::Refresh, now_unix_s() + 600),
+        signer.line(tenant.user, Use::Access, now_unix_s() - 1),
+        signer.line(uuid::Uuid::from_u128(7), Use::Access, now_unix_s() + 600),
+        Signer::new().line(tenant.user, Use::Access, now_unix_s() + 600),
+    ] {
+        assert_eq!(without_its_id(&ask(&bad)), without_its_id(&reference));
+    }
+    let record = &proxy.records(7)[1];
+    assert_eq!((&record["user"], record.get("pat")), (&json!(tenant.user), None), "{record}");
+
+    let mut changed = world.clone();
+    changed.record("user", tenant.user)["status"] = json!("disabled");
+    proxy.adopt_tables(&changed);
+    assert_eq!(ask(&good).status(), 401);
+    proxy.adopt_tables(&world);
+    assert_eq!(ask(&good).status(), 200);
+    world.records.retain(|record| record["kind"] != "key");
+    proxy.adopt_tables(&world);
+    assert_eq!(ask(&good).status(), 401);
+}

@@ -15,6 +15,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use ahash::RandomState;
+use cube_wire::record::KeyRecord;
 use cube_wire::{DomainId, Key, Record, UserId};
 
 use super::problem::{Fault, Problem, Problems};
@@ -44,6 +45,8 @@ pub(super) struct Draft<'r> {
     users: HashMap<UserId, UserDraft, RandomState>,
     /// PATs that this draft touches.
     pats: PatDrafts,
+    /// Where keys were defined last.
+    keys: HashMap<Box<str>, usize, RandomState>,
 }
 
 impl<'r> Draft<'r> {
@@ -65,6 +68,7 @@ impl<'r> Draft<'r> {
             models: HashMap::default(),
             users: HashMap::default(),
             pats: PatDrafts::default(),
+            keys: HashMap::default(),
         }
     }
 
@@ -84,7 +88,7 @@ impl<'r> Draft<'r> {
             Record::User(record) => self.put_user(line, &record),
             Record::Grant(record) => self.put_grant(line, &record),
             Record::Pat(record) => self.put_pat(line, &record),
-            Record::Key(_) => self.fault(line, Fault::Unsupported("key")),
+            Record::Key(record) => self.put_key(line, &record),
             Record::Route(_) => self.fault(line, Fault::Unsupported("route")),
         }
         self.begun = true;
@@ -99,8 +103,20 @@ impl<'r> Draft<'r> {
             Key::User(id) => self.remove_user(line, *id),
             Key::Grant(user, domain) => self.remove_grant(line, *user, *domain),
             Key::Pat(id) => self.remove_pat(line, *id),
+            Key::Key(id) => Arc::make_mut(&mut self.tables.keys).remove(id),
             // There can be none, so there is nothing to remove.
-            Key::Key(_) | Key::Route(_) => {}
+            Key::Route(_) => {}
+        }
+    }
+
+    fn put_key(&mut self, line: usize, record: &KeyRecord) {
+        if let Some(first) = self.keys.insert(record.id.as_str().into(), line)
+            && self.whole
+        {
+            let key = Key::Key(record.id.as_str().into());
+            self.fault(line, Fault::Duplicate { key, first });
+        } else if let Err(why) = Arc::make_mut(&mut self.tables.keys).put(record) {
+            self.fault(line, Fault::BadKey { id: record.id.clone(), why });
         }
     }
 
@@ -119,6 +135,7 @@ impl<'r> Draft<'r> {
             clusters: tables.cluster_ids.len(),
             // Counted as they came and went.
             models: tables.counts.models,
+            keys: tables.keys.len(),
         };
         Ok(tables.stamped(generation))
     }

@@ -2,6 +2,7 @@
 
 mod change;
 mod compile;
+mod jwt;
 mod rights;
 mod same;
 mod verify;

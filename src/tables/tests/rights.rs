@@ -228,9 +228,11 @@ fn who_was_verified_against_older_tables_loses_all_rights_with_the_pat_or_its_ow
         &secret(USER, 1),
         &(r#","revoked":true"#.to_owned() + &scopes(&[("domains", DOMAIN, "*", "llm_chat_completions")])),
     );
-    for change in
-        [put(&revoked), put(&user_line(USER, r#","status":"disabled""#)), Change::Remove(Key::Pat(who.pat))]
-    {
+    for change in [
+        put(&revoked),
+        put(&user_line(USER, r#","status":"disabled""#)),
+        Change::Remove(Key::Pat(who.pat.unwrap())),
+    ] {
         let after = with(&before, std::slice::from_ref(&change));
         let rights = after.rights(&who, after.domain(b"demo").unwrap());
         assert!(!rights.any && rights.domain.is_empty(), "{change:?}");
