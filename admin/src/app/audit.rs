@@ -1,0 +1,1 @@
+//! The audit log: every management action, and every proxied request's outcome.

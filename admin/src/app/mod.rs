@@ -1,0 +1,50 @@
+//! The rules: who may do what to what, and what a change brings with it. One file per capability.
+//!
+//! Functions here take the [`App`], who asks ([`Principal`]) and plain inputs, and return what happened or an [`AppError`]. They
+//! know nothing of HTTP, and leave SQL to [`crate::store`].
+
+pub mod audit;
+pub mod error;
+pub mod principal;
+pub mod sessions;
+pub mod throttle;
+pub mod users;
+
+use std::sync::Arc;
+
+use cube_wire::seal::FleetKey;
+
+use crate::settings::Settings;
+use crate::store::Store;
+pub use error::AppError;
+pub use principal::{Asker, Principal, Via};
+use sessions::Keys;
+use throttle::Throttle;
+
+/// Everything that a request needs; cloned for each.
+#[derive(Clone, Debug)]
+pub struct App {
+    /// The database.
+    pub store: Store,
+    /// The program's settings.
+    pub settings: Arc<Settings>,
+    /// Seals endpoint credentials and our own private keys.
+    pub fleet_key: Arc<FleetKey>,
+    /// Sign and verify access tokens.
+    pub keys: Keys,
+    /// Slows guessing of passwords down.
+    pub logins: Throttle,
+}
+
+impl App {
+    /// Puts it together; makes the first signing key if there is none.
+    ///
+    /// # Errors
+    /// The database failed, or its keys are sealed with another fleet key.
+    pub async fn new(store: Store, settings: Arc<Settings>, fleet_key: FleetKey) -> Result<Self, AppError> {
+        let fleet_key = Arc::new(fleet_key);
+        let keys = Keys::load(&store, &fleet_key, &settings).await?;
+        let logins = Throttle::new(settings.login.attempts_max, settings.login.window);
+        Ok(Self { store, settings, fleet_key, keys, logins })
+    }
+}

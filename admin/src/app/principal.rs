@@ -1,0 +1,123 @@
+//! Who asks, and how that was shown.
+
+use cube_wire::record::ScopeRecord;
+use cube_wire::{DomainId, Operation, PatId, UserId};
+
+use super::AppError;
+use crate::store::AuditEntry;
+
+/// Somebody who has shown a good credential.
+#[derive(Clone, Debug)]
+pub struct Principal {
+    /// Who.
+    pub user: UserId,
+    /// Passes every role in every domain. Scopes of a PAT still hold.
+    pub superadmin: bool,
+    /// With what.
+    pub via: Via,
+}
+
+/// What was shown.
+#[derive(Clone, Debug)]
+pub enum Via {
+    /// An access token.
+    Login {
+        /// The login's `jti`.
+        login: String,
+    },
+    /// A PAT.
+    Pat {
+        /// Which.
+        id: PatId,
+        /// Acts as its owner.
+        full_access: bool,
+        /// What it may do, at most.
+        scopes: Vec<ScopeRecord>,
+    },
+}
+
+/// A request's surroundings, for the audit log.
+#[derive(Clone, Debug, Default)]
+pub struct Asker {
+    /// The request's name.
+    pub request_id: String,
+    /// The caller's address.
+    pub client_ip: Option<String>,
+}
+
+impl Principal {
+    /// Refuses PATs: what manages credentials must not be done with one.
+    ///
+    /// # Errors
+    /// [`AppError::Forbidden`].
+    pub fn without_pat(&self) -> Result<(), AppError> {
+        match self.via {
+            Via::Login { .. } => Ok(()),
+            Via::Pat { .. } => Err(AppError::Forbidden("a PAT cannot manage credentials; log in")),
+        }
+    }
+
+    /// Whether the credential's scopes let it do `operation` on something of `entity_type` that is in no domain. A login has no scopes.
+    #[must_use]
+    pub fn scopes_allow(&self, entity_type: &str, entity_id: &str, operation: &str) -> bool {
+        self.scopes_hold(entity_type, None, entity_id, operation)
+    }
+
+    /// Whether the credential's scopes let it do `operation` on the domain itself. Says nothing about roles.
+    #[must_use]
+    pub fn scopes_allow_in(&self, domain: DomainId, operation: Operation) -> bool {
+        self.scopes_hold("domains", Some(domain), &domain.to_string(), operation.name())
+    }
+
+    fn scopes_hold(
+        &self,
+        entity_type: &str,
+        domain: Option<DomainId>,
+        entity_id: &str,
+        operation: &str,
+    ) -> bool {
+        match &self.via {
+            Via::Login { .. } | Via::Pat { full_access: true, .. } => true,
+            Via::Pat { scopes, .. } => scopes.iter().any(|scope| {
+                scope.entity_type.as_str() == entity_type
+                    && (domain.is_none() || scope.domain_id == domain)
+                    && (scope.entity_id == "*" || scope.entity_id == entity_id)
+                    && scope.operation.as_str() == operation
+            }),
+        }
+    }
+
+    /// Refuses everybody but superadmins (with a login, or a PAT that acts as its owner).
+    ///
+    /// # Errors
+    /// [`AppError::Forbidden`].
+    pub fn as_superadmin(&self) -> Result<(), AppError> {
+        let narrowed = matches!(self.via, Via::Pat { full_access: false, .. });
+        if self.superadmin && !narrowed { Ok(()) } else { Err(AppError::Forbidden("only for superadmins")) }
+    }
+
+    /// An audit entry of something that this principal did.
+    #[must_use]
+    pub fn did(
+        &self,
+        asker: &Asker,
+        action: &'static str,
+        entity_type: &'static str,
+        entity_id: impl ToString,
+    ) -> AuditEntry {
+        AuditEntry {
+            actor_user: Some(self.user),
+            actor_pat: match self.via {
+                Via::Login { .. } => None,
+                Via::Pat { id, .. } => Some(id),
+            },
+            action,
+            entity_type,
+            entity_id: entity_id.to_string(),
+            outcome: "ok",
+            request_id: asker.request_id.clone(),
+            client_ip: asker.client_ip.clone(),
+            ..AuditEntry::default()
+        }
+    }
+}

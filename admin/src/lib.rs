@@ -1,0 +1,19 @@
+//! cube-admin, the control plane: who there is, what they may do, where models are served; and the feed that puts it in force.
+//!
+//! ```text
+//! http → app → store            feed ← store            cli → http
+//! ```
+//!
+//! Read in this order: [`store`] (what is kept, and how a change is made), [`app`] (the rules), [`http`] (the API), [`feed`] (how
+//! proxies hear of it), [`cli`] (the same for people with a shell).
+//!
+//! SQL never leaves `store`, status codes never leave `http`.
+#![forbid(unsafe_code)]
+
+pub mod app;
+pub mod clock;
+pub mod http;
+pub mod secrets;
+pub mod serve;
+pub mod settings;
+pub mod store;

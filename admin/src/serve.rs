@@ -1,0 +1,81 @@
+//! `cube-admin serve`: everything that runs until a signal ends it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use crate::app::App;
+use crate::settings::Settings;
+use crate::store::Store;
+use crate::{http, secrets};
+
+/// How long answers in progress may take to end once a signal has come.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Opens the state and serves until SIGTERM or SIGINT.
+///
+/// # Errors
+/// The state directory, the database or an address cannot be used.
+pub async fn serve(settings: Settings) -> anyhow::Result<()> {
+    let settings = Arc::new(settings);
+    let app = open(Arc::clone(&settings)).await?;
+    let api = bind(settings.api).await?;
+    let (end, ended) = watch::channel(false);
+    tokio::spawn(async move {
+        if until_signal().await.is_ok() {
+            end.send_replace(true);
+        }
+    });
+    println!(r#"{{"event":"ready","api":"http://{}"}}"#, api.local_addr()?);
+    let service = http::router(app.clone()).into_make_service_with_connect_info::<SocketAddr>();
+    let serving = axum::serve(api, service).with_graceful_shutdown(told_to_end(ended.clone()));
+    let mut deadline = ended;
+    tokio::select! {
+        result = serving => result.context("the API ended")?,
+        () = async { told_to_end_once(&mut deadline).await; tokio::time::sleep(GRACE).await } => {
+            tracing::warn!("answers that were still in progress are cut");
+        }
+    }
+    app.store.close().await;
+    Ok(())
+}
+
+/// Opens the state directory: its database and the fleet's key; makes what is missing.
+///
+/// # Errors
+/// It cannot be used.
+pub async fn open(settings: Arc<Settings>) -> anyhow::Result<App> {
+    std::fs::create_dir_all(&settings.state_dir)
+        .with_context(|| format!("state.directory {}", settings.state_dir.display()))?;
+    let fleet_key = secrets::fleet_key(&settings.fleet_key_file)?;
+    let file = settings.database_file();
+    let store = Store::open(&file).await.with_context(|| format!("database {}", file.display()))?;
+    Ok(App::new(store, settings, fleet_key).await?)
+}
+
+async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))
+}
+
+async fn until_signal() -> std::io::Result<()> {
+    let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = int.recv() => {}
+    }
+    Ok(())
+}
+
+async fn told_to_end(mut ended: watch::Receiver<bool>) {
+    told_to_end_once(&mut ended).await;
+}
+
+async fn told_to_end_once(ended: &mut watch::Receiver<bool>) {
+    // The sender only goes when the process does.
+    let _ = ended.wait_for(|ended| *ended).await;
+}

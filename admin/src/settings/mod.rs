@@ -1,0 +1,305 @@
+//! What the program runs on, and the file that an operator may write.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use cube_wire::cidr::Cidr;
+use serde::Deserialize;
+
+/// All settings, checked.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where the API and the UI are served.
+    pub api: SocketAddr,
+    /// Where proxies get their tables.
+    pub feed: SocketAddr,
+    /// Database and fleet key.
+    pub state_dir: PathBuf,
+    /// The fleet key's file.
+    pub fleet_key_file: PathBuf,
+    /// Peers whose `X-Forwarded-For` is believed: the proxies that relay to us.
+    pub trusted_proxies: Vec<Cidr>,
+    /// Logging in.
+    pub login: LoginSettings,
+    /// PATs.
+    pub pats: PatSettings,
+    /// How long things are kept.
+    pub keep: KeepSettings,
+}
+
+/// Logging in.
+#[derive(Clone, Debug)]
+pub struct LoginSettings {
+    /// How long an access token is good.
+    pub access_lifetime: Duration,
+    /// How long a login is good without being used.
+    pub refresh_lifetime: Duration,
+    /// Failures per name and per address until nothing more is tried.
+    pub attempts_max: u32,
+    /// For how long.
+    pub window: Duration,
+    /// How often signing keys are replaced.
+    pub key_rotation: Duration,
+}
+
+/// PATs.
+#[derive(Clone, Debug)]
+pub struct PatSettings {
+    /// Longest lifetime.
+    pub lifetime_max: Duration,
+    /// PATs that one user may have.
+    pub per_user_max: u32,
+    /// Scopes that one PAT may have.
+    pub scopes_max: u32,
+    /// Longest time that an old secret stays good after a reset.
+    pub grace_max: Duration,
+}
+
+/// How long things are kept.
+#[derive(Clone, Debug)]
+pub struct KeepSettings {
+    /// Generations in the change log: how far behind a proxy may be and still catch up by deltas.
+    pub generations: u64,
+    /// Usage records one by one; sums per hour are kept for ever.
+    pub usage: Duration,
+    /// The audit log.
+    pub audit: Duration,
+}
+
+/// Why a settings file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// It cannot be read.
+    #[error("{0}: {1}")]
+    Read(PathBuf, #[source] std::io::Error),
+    /// It is not TOML, or has keys that there are not.
+    #[error("{0}: {1}")]
+    Syntax(PathBuf, #[source] Box<toml::de::Error>),
+    /// Values that cannot be, one a line.
+    #[error("{}", .0.join("\n"))]
+    Values(Vec<String>),
+}
+
+/// The file: every key optional, none unknown.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct File {
+    api: AddressSection,
+    feed: AddressSection,
+    state: StateSection,
+    trusted_proxies: TrustedSection,
+    login: LoginSection,
+    pats: PatSection,
+    keep: KeepSection,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct AddressSection {
+    address: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct StateSection {
+    directory: Option<PathBuf>,
+    fleet_key_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct TrustedSection {
+    cidrs: Option<Vec<String>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct LoginSection {
+    access_lifetime_s: Option<u64>,
+    refresh_lifetime_s: Option<u64>,
+    attempts_max: Option<u32>,
+    window_s: Option<u64>,
+    key_rotation_days: Option<u64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct PatSection {
+    lifetime_max_days: Option<u64>,
+    per_user_max: Option<u32>,
+    scopes_max: Option<u32>,
+    grace_max_s: Option<u64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct KeepSection {
+    generations: Option<u64>,
+    usage_days: Option<u64>,
+    audit_days: Option<u64>,
+}
+
+const DAY_S: u64 = 24 * 3600;
+
+impl Settings {
+    /// Reads a settings file.
+    ///
+    /// # Errors
+    /// [`SettingsError`], with every wrong value.
+    pub fn load(path: &Path) -> Result<Self, SettingsError> {
+        let text =
+            std::fs::read_to_string(path).map_err(|error| SettingsError::Read(path.to_owned(), error))?;
+        Self::from_toml(&text).map_err(|error| match error {
+            SettingsError::Syntax(_, error) => SettingsError::Syntax(path.to_owned(), error),
+            error @ (SettingsError::Read(..) | SettingsError::Values(_)) => error,
+        })
+    }
+
+    /// Reads the text of a settings file.
+    ///
+    /// # Errors
+    /// [`SettingsError::Syntax`] and [`SettingsError::Values`].
+    pub fn from_toml(text: &str) -> Result<Self, SettingsError> {
+        let file: File = toml::from_str(text)
+            .map_err(|error| SettingsError::Syntax(PathBuf::from("settings"), Box::new(error)))?;
+        let mut problems = Problems::default();
+        let directory = file.state.directory.unwrap_or_else(|| PathBuf::from("cube-admin-state"));
+        let settings = Self {
+            api: problems.address("api.address", file.api.address, "127.0.0.1:8081"),
+            feed: problems.address("feed.address", file.feed.address, "127.0.0.1:8082"),
+            fleet_key_file: file.state.fleet_key_file.unwrap_or_else(|| directory.join("fleet.key")),
+            state_dir: directory,
+            trusted_proxies: problems.cidrs(file.trusted_proxies.cidrs),
+            login: LoginSettings {
+                access_lifetime: problems.time(
+                    "login.access_lifetime_s",
+                    file.login.access_lifetime_s,
+                    3600,
+                    1,
+                ),
+                refresh_lifetime: problems.time(
+                    "login.refresh_lifetime_s",
+                    file.login.refresh_lifetime_s,
+                    DAY_S,
+                    1,
+                ),
+                attempts_max: problems.count("login.attempts_max", file.login.attempts_max, 10),
+                window: problems.time("login.window_s", file.login.window_s, 300, 1),
+                key_rotation: problems.time(
+                    "login.key_rotation_days",
+                    file.login.key_rotation_days,
+                    30,
+                    DAY_S,
+                ),
+            },
+            pats: PatSettings {
+                lifetime_max: problems.time(
+                    "pats.lifetime_max_days",
+                    file.pats.lifetime_max_days,
+                    366,
+                    DAY_S,
+                ),
+                per_user_max: problems.count("pats.per_user_max", file.pats.per_user_max, 100),
+                scopes_max: problems.count("pats.scopes_max", file.pats.scopes_max, 1000),
+                grace_max: problems.time("pats.grace_max_s", file.pats.grace_max_s, 7 * DAY_S, 1),
+            },
+            keep: KeepSettings {
+                generations: file.keep.generations.unwrap_or(100_000),
+                usage: problems.time("keep.usage_days", file.keep.usage_days, 30, DAY_S),
+                audit: problems.time("keep.audit_days", file.keep.audit_days, 400, DAY_S),
+            },
+        };
+        if problems.0.is_empty() { Ok(settings) } else { Err(SettingsError::Values(problems.0)) }
+    }
+
+    /// Puts the database and the fleet key into another directory.
+    pub fn use_state_dir(&mut self, directory: PathBuf) {
+        if self.fleet_key_file == self.state_dir.join("fleet.key") {
+            self.fleet_key_file = directory.join("fleet.key");
+        }
+        self.state_dir = directory;
+    }
+
+    /// The database's file.
+    #[must_use]
+    pub fn database_file(&self) -> PathBuf {
+        self.state_dir.join("cube-admin.sqlite")
+    }
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self::from_toml("").expect("the built-in settings are good")
+    }
+}
+
+/// Everything that is wrong with a file.
+#[derive(Default)]
+struct Problems(Vec<String>);
+
+impl Problems {
+    fn address(&mut self, key: &str, value: Option<String>, default: &str) -> SocketAddr {
+        let text = value.unwrap_or_else(|| default.to_owned());
+        text.parse().unwrap_or_else(|_| {
+            self.0.push(format!("{key}: `{text}` is not an address with a port"));
+            SocketAddr::from(([127, 0, 0, 1], 0))
+        })
+    }
+
+    fn cidrs(&mut self, value: Option<Vec<String>>) -> Vec<Cidr> {
+        let texts = value.unwrap_or_else(|| vec!["127.0.0.0/8".to_owned(), "::1/128".to_owned()]);
+        let mut cidrs = Vec::new();
+        for text in texts {
+            match text.parse() {
+                Ok(cidr) => cidrs.push(cidr),
+                Err(error) => self.0.push(format!("trusted_proxies.cidrs: `{text}` is {error}")),
+            }
+        }
+        cidrs
+    }
+
+    fn time(&mut self, key: &str, value: Option<u64>, default: u64, unit_s: u64) -> Duration {
+        let value = value.unwrap_or(default);
+        if value == 0 || value > 100 * 366 * DAY_S / unit_s {
+            self.0.push(format!("{key}: {value} is not a time between 1 and a hundred years"));
+        }
+        Duration::from_secs(value.saturating_mul(unit_s))
+    }
+
+    fn count(&mut self, key: &str, value: Option<u32>, default: u32) -> u32 {
+        let value = value.unwrap_or(default);
+        if value == 0 {
+            self.0.push(format!("{key}: 0 would allow nothing"));
+        }
+        value
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_wrong_value_is_named_and_unknown_keys_are_errors() {
+        let text =
+            "[api]\naddress = \"x\"\n[login]\nwindow_s = 0\n[trusted_proxies]\ncidrs = [\"10.0.0.1/8\"]";
+        let Err(SettingsError::Values(problems)) = Settings::from_toml(text) else { panic!("it is wrong") };
+        assert_eq!(problems.len(), 3, "{problems:?}");
+        assert!(problems.iter().any(|problem| problem.starts_with("login.window_s")));
+        assert!(matches!(Settings::from_toml("[api]\nadress = \"x\""), Err(SettingsError::Syntax(..))));
+    }
+
+    /// The file that operators start from shows the defaults: without its comment marks it changes nothing.
+    #[test]
+    fn the_example_file_shows_the_defaults() {
+        let text = include_str!("../../../config/admin.toml");
+        let uncommented: String = text
+            .lines()
+            .map(|line| line.strip_prefix('#').filter(|rest| !rest.starts_with(' ')).unwrap_or(line))
+            .fold(String::new(), |text, line| text + line + "\n");
+        let shown = Settings::from_toml(&uncommented).unwrap();
+        assert_eq!(format!("{shown:?}"), format!("{:?}", Settings::default()));
+        assert!(uncommented.matches(" = ").count() >= 16, "every key is shown");
+    }
+}

@@ -1,0 +1,241 @@
+//! Rows → the records that proxies get: one by its key for a change, all of a kind for a snapshot.
+//!
+//! Both come from the same queries, so that a snapshot and the changes since an older one say the same.
+
+use cube_wire::record::{
+    ClusterRecord, CredentialRecord, Dialect, DomainRecord, DomainStatus, EndpointRecord, EntityType,
+    GrantRecord, KeyRecord, Matcher, ModelRecord, PatRecord, PreviousSecret, RouteRecord, ScopeRecord,
+    UserRecord, UserStatus,
+};
+use cube_wire::{ClusterId, DomainId, Key, OperationName, PatDigest, PatId, Record, UserId};
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Row as _, SqliteConnection};
+use uuid::Uuid;
+
+use super::{StoreError, from_json};
+use crate::clock::Moment;
+
+/// What proxies are to know of `key`; `None`: there is no such thing (any more).
+///
+/// # Errors
+/// The database failed, or a row is damaged.
+pub async fn record(connection: &mut SqliteConnection, key: &Key) -> Result<Option<Record>, StoreError> {
+    Ok(match key {
+        Key::Cluster(id) => cluster(connection, id).await?.map(Record::Cluster),
+        Key::Domain(id) => domain(connection, *id).await?.map(Record::Domain),
+        Key::Model(domain, name) => model(connection, *domain, name).await?.map(Record::Model),
+        Key::User(id) => user(connection, *id).await?.map(Record::User),
+        Key::Grant(user, domain) => grant(connection, *user, *domain).await?.map(Record::Grant),
+        Key::Pat(id) => pat(connection, *id).await?.map(Record::Pat),
+        Key::Key(id) => signing_key(connection, id).await?.map(Record::Key),
+        Key::Route(name) => route(connection, name).await?.map(Record::Route),
+    })
+}
+
+async fn signing_key(connection: &mut SqliteConnection, id: &str) -> Result<Option<KeyRecord>, StoreError> {
+    let row = sqlx::query("SELECT id, public_key FROM signing_keys WHERE id = ?").bind(id);
+    Ok(row.fetch_optional(connection).await?.map(|row| key_of(&row)))
+}
+
+pub(super) fn key_of(row: &SqliteRow) -> KeyRecord {
+    KeyRecord { id: row.get("id"), public_key: row.get("public_key") }
+}
+
+async fn user(connection: &mut SqliteConnection, id: UserId) -> Result<Option<UserRecord>, StoreError> {
+    let row = sqlx::query("SELECT id, username, status, superadmin FROM users WHERE id = ?").bind(id.0);
+    Ok(row.fetch_optional(connection).await?.map(|row| user_of(&row)))
+}
+
+pub(super) fn user_of(row: &SqliteRow) -> UserRecord {
+    UserRecord {
+        id: UserId(row.get("id")),
+        name: Some(row.get("username")),
+        status: match row.get::<&str, _>("status") {
+            "enabled" => UserStatus::Enabled,
+            _ => UserStatus::Disabled,
+        },
+        superadmin: row.get("superadmin"),
+    }
+}
+
+async fn domain(connection: &mut SqliteConnection, id: DomainId) -> Result<Option<DomainRecord>, StoreError> {
+    let row = sqlx::query("SELECT id, name, alias, status, default_deployment FROM domains WHERE id = ?")
+        .bind(id.0);
+    Ok(row.fetch_optional(connection).await?.map(|row| domain_of(&row)))
+}
+
+pub(super) fn domain_of(row: &SqliteRow) -> DomainRecord {
+    DomainRecord {
+        id: DomainId(row.get("id")),
+        alias: row.get("alias"),
+        name: Some(row.get("name")),
+        status: match row.get::<&str, _>("status") {
+            "enabled" => DomainStatus::Enabled,
+            "disabled" => DomainStatus::Disabled,
+            _ => DomainStatus::Freezed,
+        },
+        default_cluster: row.get::<Option<&str>, _>("default_deployment").map(ClusterId::from),
+    }
+}
+
+async fn cluster(
+    connection: &mut SqliteConnection,
+    id: &ClusterId,
+) -> Result<Option<ClusterRecord>, StoreError> {
+    let row = sqlx::query("SELECT * FROM deployments WHERE name = ?").bind(id.as_str());
+    let Some(row) = row.fetch_optional(&mut *connection).await? else { return Ok(None) };
+    let endpoints =
+        sqlx::query("SELECT * FROM endpoints WHERE deployment = ? ORDER BY position").bind(id.as_str());
+    let endpoints = endpoints.fetch_all(connection).await?;
+    Ok(Some(cluster_of(&row, &endpoints)))
+}
+
+pub(super) fn cluster_of(row: &SqliteRow, endpoints: &[SqliteRow]) -> ClusterRecord {
+    let ms = |name: &str| u64::try_from(row.get::<i64, _>(name)).unwrap_or(0);
+    ClusterRecord {
+        id: ClusterId::from(row.get::<&str, _>("name")),
+        dialect: match row.get::<&str, _>("dialect") {
+            "ollama" => Dialect::Ollama,
+            _ => Dialect::Openai,
+        },
+        endpoints: endpoints.iter().map(endpoint_of).collect(),
+        connect_timeout_ms: ms("connect_timeout_ms"),
+        head_timeout_ms: ms("head_timeout_ms"),
+        idle_timeout_ms: ms("idle_timeout_ms"),
+        total_timeout_ms: ms("total_timeout_ms"),
+    }
+}
+
+fn endpoint_of(row: &SqliteRow) -> EndpointRecord {
+    let header: Option<String> = row.get("credential_header");
+    let sealed: Option<String> = row.get("credential_sealed");
+    EndpointRecord {
+        url: row.get("url"),
+        weight: row.get("weight"),
+        credential: header.zip(sealed).map(|(header, sealed)| CredentialRecord {
+            header,
+            value: String::new(),
+            sealed,
+        }),
+    }
+}
+
+/// A model without a deployment goes to its domain's default one. One that goes nowhere is no model yet.
+macro_rules! models {
+    ($condition:literal) => {
+        concat!(
+            "SELECT m.domain_id, m.name, m.upstream_model, m.created_at, \
+             COALESCE(m.deployment, d.default_deployment) AS deployment \
+             FROM models m JOIN domains d ON d.id = m.domain_id \
+             WHERE COALESCE(m.deployment, d.default_deployment) IS NOT NULL AND ",
+            $condition
+        )
+    };
+}
+
+/// All models of one domain.
+pub(super) const MODELS_OF_DOMAIN: &str = models!("m.domain_id = ? ORDER BY m.name");
+
+async fn model(
+    connection: &mut SqliteConnection,
+    domain: DomainId,
+    name: &str,
+) -> Result<Option<ModelRecord>, StoreError> {
+    let row = sqlx::query(models!("m.domain_id = ? AND m.name = ?")).bind(domain.0).bind(name);
+    Ok(row.fetch_optional(connection).await?.map(|row| model_of(&row)))
+}
+
+pub(super) fn model_of(row: &SqliteRow) -> ModelRecord {
+    ModelRecord {
+        domain: DomainId(row.get("domain_id")),
+        name: row.get("name"),
+        cluster: ClusterId::from(row.get::<&str, _>("deployment")),
+        upstream_model: row.get("upstream_model"),
+        created: Some(row.get::<Moment, _>("created_at").unix_s()),
+    }
+}
+
+async fn grant(
+    connection: &mut SqliteConnection,
+    user: UserId,
+    domain: DomainId,
+) -> Result<Option<GrantRecord>, StoreError> {
+    let actions: Vec<String> = sqlx::query_scalar(
+        "SELECT DISTINCT a.action FROM role_members m JOIN roles r ON r.id = m.role_id \
+         JOIN role_actions a ON a.role_id = r.id WHERE m.user_id = ? AND r.domain_id = ? ORDER BY a.action",
+    )
+    .bind(user.0)
+    .bind(domain.0)
+    .fetch_all(connection)
+    .await?;
+    Ok(grant_of(user, domain, actions))
+}
+
+pub(super) fn grant_of(user: UserId, domain: DomainId, actions: Vec<String>) -> Option<GrantRecord> {
+    let operations: Vec<_> = actions.iter().map(|action| OperationName::from(action.as_str())).collect();
+    (!operations.is_empty()).then_some(GrantRecord { user, domain, operations })
+}
+
+async fn pat(connection: &mut SqliteConnection, id: PatId) -> Result<Option<PatRecord>, StoreError> {
+    let row = sqlx::query("SELECT * FROM pats WHERE id = ?").bind(id.0);
+    let Some(row) = row.fetch_optional(&mut *connection).await? else { return Ok(None) };
+    let scopes = sqlx::query("SELECT * FROM scopes WHERE pat_id = ? ORDER BY id").bind(id.0);
+    let scopes = scopes.fetch_all(connection).await?;
+    Ok(Some(pat_of(&row, scopes.iter().map(scope_of).collect())?))
+}
+
+pub(super) fn pat_of(row: &SqliteRow, scopes: Vec<ScopeRecord>) -> Result<PatRecord, StoreError> {
+    let digest = |bytes: &[u8]| {
+        let bytes =
+            bytes.try_into().map_err(|_| StoreError::Damaged("a digest of another length".to_owned()))?;
+        Ok::<_, StoreError>(PatDigest(bytes))
+    };
+    let previous =
+        row.get::<Option<&[u8]>, _>("previous_digest").zip(row.get::<Option<Moment>, _>("previous_until"));
+    let cidrs: &str = row.get("cidrs");
+    Ok(PatRecord {
+        id: PatId(row.get("id")),
+        user: UserId(row.get("user_id")),
+        name: Some(row.get("name")),
+        digest: digest(row.get("digest"))?,
+        expires_at: row.get::<Option<Moment>, _>("expires_at").map(Moment::unix_s),
+        not_before: None,
+        revoked: row.get::<Option<Moment>, _>("revoked_at").is_some(),
+        full_access: row.get("full_access"),
+        cidrs: if cidrs == "[]" { Vec::new() } else { from_json(cidrs)? },
+        previous: match previous {
+            Some((bytes, until)) => Some(PreviousSecret { digest: digest(bytes)?, until: until.unix_s() }),
+            None => None,
+        },
+        scopes,
+    })
+}
+
+pub(super) fn scope_of(row: &SqliteRow) -> ScopeRecord {
+    ScopeRecord {
+        entity_type: EntityType::from(row.get::<&str, _>("entity_type")),
+        domain_id: row.get::<Option<Uuid>, _>("domain_id").map(DomainId),
+        entity_id: row.get("entity_id"),
+        operation: OperationName::from(row.get::<&str, _>("operation")),
+    }
+}
+
+async fn route(connection: &mut SqliteConnection, name: &str) -> Result<Option<RouteRecord>, StoreError> {
+    let row = sqlx::query("SELECT * FROM routes WHERE name = ? AND enabled = 1").bind(name);
+    row.fetch_optional(connection).await?.map(|row| route_of(&row)).transpose()
+}
+
+pub(super) fn route_of(row: &SqliteRow) -> Result<RouteRecord, StoreError> {
+    let matchers: Vec<Matcher> = from_json(row.get("matchers"))?;
+    Ok(RouteRecord {
+        name: row.get("name"),
+        domain: row.get::<Option<Uuid>, _>("domain_id").map(DomainId),
+        priority: row.get("priority"),
+        default_rule: row.get("default_rule"),
+        matchers,
+        cluster: ClusterId::from(row.get::<&str, _>("deployment")),
+        strip_prefix: row.get("strip_prefix"),
+        operation: row.get::<Option<&str>, _>("operation").map(OperationName::from),
+        event_type: row.get("event_type"),
+    })
+}

@@ -1,0 +1,6 @@
+//! A running cube-admin, and a client of it.
+
+mod server;
+
+pub(crate) use serde_json::{Value, json};
+pub(crate) use server::Server;

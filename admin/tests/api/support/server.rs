@@ -1,0 +1,183 @@
+//! One cube-admin process.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use serde_json::{Value, json};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_cube-admin");
+/// The first superadmin of every test.
+pub(crate) const ADMIN: (&str, &str) = ("admin", "correct horse battery");
+
+/// A running cube-admin; it ends, and its state goes, with this value.
+pub(crate) struct Server {
+    process: Child,
+    state: PathBuf,
+    /// `http://127.0.0.1:…`
+    pub(crate) api: String,
+    /// `http://127.0.0.1:…`
+    pub(crate) feed: String,
+    /// The superadmin's access token.
+    pub(crate) admin: String,
+}
+
+/// What came back.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) text: String,
+}
+
+impl Answer {
+    /// The body as JSON; `null` if it is none.
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or(Value::Null)
+    }
+
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(found, _)| found == name).map(|(_, value)| &**value)
+    }
+
+    /// The body, if the status is as expected.
+    #[track_caller]
+    pub(crate) fn expect(&self, status: u16) -> Value {
+        assert_eq!(self.status, status, "{}", self.text);
+        self.json()
+    }
+
+    /// The error's code, if the status is as expected and the body has the form that all errors have.
+    #[track_caller]
+    pub(crate) fn expect_error(&self, status: u16) -> String {
+        let body = self.expect(status);
+        assert!(body["message"].is_string() && body["error"] == body["message"], "{}", self.text);
+        body["code"].as_str().expect("a code").to_owned()
+    }
+}
+
+impl Server {
+    /// Starts one with the default settings.
+    pub(crate) fn start() -> Self {
+        Self::start_with("")
+    }
+
+    /// Starts one with more settings (TOML; not the addresses).
+    pub(crate) fn start_with(settings: &str) -> Self {
+        let state = std::env::temp_dir().join(format!("cube-admin-test-{}", uuid::Uuid::new_v4().simple()));
+        std::fs::create_dir(&state).expect("a directory for the test's state");
+        let addresses = "[api]\naddress = \"127.0.0.1:0\"\n[feed]\naddress = \"127.0.0.1:0\"\n";
+        std::fs::write(state.join("admin.toml"), format!("{addresses}{settings}")).expect("a settings file");
+        let mut bootstrap = command(&state, &["bootstrap", "--username", ADMIN.0]);
+        let mut bootstrap = bootstrap.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().expect("it starts");
+        let mut input = bootstrap.stdin.take().expect("piped");
+        writeln!(input, "{}", ADMIN.1).expect("it reads the password");
+        drop(input);
+        assert!(bootstrap.wait().expect("it ends").success(), "bootstrap failed");
+        let (process, api, feed) = spawn(&state);
+        let mut server = Self { process, state, api, feed, admin: String::new() };
+        server.admin = server.log_in(ADMIN.0, ADMIN.1);
+        server
+    }
+
+    /// Kills it without a word and starts it again, on other ports.
+    pub(crate) fn kill_and_restart(&mut self) {
+        self.process.kill().expect("it runs");
+        self.process.wait().expect("it ends");
+        let (process, api, feed) = spawn(&self.state);
+        (self.process, self.api, self.feed) = (process, api, feed);
+    }
+
+    /// An access token.
+    #[track_caller]
+    pub(crate) fn log_in(&self, username: &str, password: &str) -> String {
+        let login = json!({ "username": username, "password": password });
+        let tokens = self.call("POST", "/users/tokens/issue", "", Some(&login)).expect(201);
+        tokens["access_token"].as_str().expect("a token").to_owned()
+    }
+
+    /// Adds a user with the password `password of NAME`; returns the identifier and an access token.
+    #[track_caller]
+    pub(crate) fn add_user(&self, username: &str) -> (String, String) {
+        let secret = format!("password of {username}");
+        let user = json!({ "credentials": { "username": username, "secret": secret } });
+        let user = self.call("POST", "/users", &self.admin, Some(&user)).expect(201);
+        (user["id"].as_str().expect("an id").to_owned(), self.log_in(username, &secret))
+    }
+
+    /// As the superadmin.
+    pub(crate) fn admin_call(&self, method: &str, path: &str, body: Option<&Value>) -> Answer {
+        self.call(method, path, &self.admin, body)
+    }
+
+    /// With a credential (none if empty), and JSON if there is a body.
+    pub(crate) fn call(&self, method: &str, path: &str, credential: &str, body: Option<&Value>) -> Answer {
+        let mut headers = Vec::new();
+        let authorization = format!("Bearer {credential}");
+        if !credential.is_empty() {
+            headers.push(("authorization", &*authorization));
+        }
+        let text = body.map(Value::to_string);
+        if text.is_some() {
+            headers.push(("content-type", "application/json"));
+        }
+        request(&format!("{}{path}", self.api), method, &headers, text.as_deref().unwrap_or("").as_bytes())
+    }
+
+    /// Any request.
+    pub(crate) fn raw(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+        request(&format!("{}{path}", self.api), method, headers, body)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        let _ = std::fs::remove_dir_all(&self.state);
+    }
+}
+
+/// A request of any kind; statuses are answers, not errors.
+pub(crate) fn request(url: &str, method: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+    let agent: ureq::Agent = ureq::Agent::config_builder()
+        .http_status_as_error(false)
+        .timeout_global(Some(std::time::Duration::from_secs(60)))
+        .allow_non_standard_methods(true)
+        .build()
+        .into();
+    let mut request = ureq::http::Request::builder().method(method).uri(url);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let request = request.body(body.to_vec()).expect("a request");
+    let request = agent.configure_request(request).build();
+    let mut response = agent.run(request).unwrap_or_else(|error| panic!("{method} {url}: {error}"));
+    let headers = response.headers().iter();
+    let headers =
+        headers.map(|(name, value)| (name.to_string(), value.to_str().unwrap_or("").to_owned())).collect();
+    Answer {
+        status: response.status().as_u16(),
+        headers,
+        text: response.body_mut().read_to_string().expect("text"),
+    }
+}
+
+fn command(state: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(PROGRAM);
+    command.arg("--config").arg(state.join("admin.toml")).arg("--state").arg(state).args(arguments);
+    command
+        .stderr(std::fs::File::options().create(true).append(true).open(state.join("log")).expect("a log"));
+    command
+}
+
+fn spawn(state: &Path) -> (Child, String, String) {
+    let mut process = command(state, &["serve"]).stdout(Stdio::piped()).spawn().expect("it starts");
+    let mut line = String::new();
+    let output = process.stdout.take().expect("piped");
+    BufReader::new(output).read_line(&mut line).expect("it says when it is ready");
+    let log = || std::fs::read_to_string(state.join("log")).unwrap_or_default();
+    let ready: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("not ready: {line} {}", log()));
+    let address = |name: &str| ready[name].as_str().unwrap_or_default().to_owned();
+    (process, address("api"), address("feed"))
+}
