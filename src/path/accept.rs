@@ -85,7 +85,7 @@ pub(crate) fn adopt(local: &Rc<Local>, fd: OwnedFd, peer: SocketAddr) {
         shed(&fd, TOO_MANY);
         return;
     };
-    let Ok(socket) = Socket::from_fd(fd) else { return };
+    let Ok(socket) = Socket::from_accepted(fd) else { return };
     let local = Rc::clone(local);
     local.meter.connections.bump();
     monoio::spawn(async move {

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use crate::buf::{BufferPool, Lease};
 use crate::clock::{Moment, Watch};
@@ -20,6 +20,8 @@ pub(crate) struct Downstream {
     pub(crate) watch: Watch,
     /// Requests read so far.
     pub(crate) requests: u32,
+    /// The caller sends nothing any more, by its own word, and all that it sent has been read.
+    pub(crate) last: bool,
     /// The caller has ended its side or reset: there is nobody to answer.
     pub(crate) gone: bool,
     unread: Unread,
@@ -47,7 +49,16 @@ impl Downstream {
     pub(crate) fn new(local: &Local, socket: Socket, peer: SocketAddr) -> Self {
         let unread = Unread { lease: None, start: 0, pool: Rc::clone(&local.buffers) };
         let peer_text = peer.ip().to_string().into();
-        Self { socket, peer, peer_text, watch: local.deadlines.watch(), requests: 0, gone: false, unread }
+        Self {
+            socket,
+            peer,
+            peer_text,
+            watch: local.deadlines.watch(),
+            requests: 0,
+            last: false,
+            gone: false,
+            unread,
+        }
     }
 
     /// The peer's address as text.
@@ -124,6 +135,12 @@ impl Downstream {
                 Err(error) => return Poll::Ready(Err(error)),
             }
         }
+    }
+
+    /// Whether a close would find nothing unread, now or later: then it ends the connection and does not reset it.
+    pub(crate) fn is_quiet(&self) -> bool {
+        let mut cx = Context::from_waker(Waker::noop());
+        self.last && self.unread().is_empty() && self.socket.poll_readable(&mut cx).is_pending()
     }
 
     /// Sends all of `first` and `second` to the caller, or says that it cannot be done before `deadline`.

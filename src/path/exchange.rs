@@ -31,6 +31,8 @@ pub(crate) struct Exchange<'a> {
     pub(crate) allow: &'static str,
     /// Whether the caller's side may serve another request after this one.
     pub(crate) keep_alive: bool,
+    /// The caller has said that it sends nothing after this request (RFC 9112 §9.6).
+    pub(crate) is_last: bool,
     /// The caller sent so much ahead that no more is read from it.
     pub(crate) caller_runs_ahead: bool,
     /// The body is passed on before its end was seen: keys that decide must not turn up again in what follows.
@@ -50,7 +52,8 @@ impl<'a> Exchange<'a> {
         head_len: usize,
         body: BodyReader,
     ) -> Self {
-        let keep_alive = scratch.request.keep_alive
+        let is_last = !scratch.request.keep_alive;
+        let keep_alive = !is_last
             && !local.draining.get()
             && down.requests < local.settings.limits.requests_per_connection_max;
         Self {
@@ -66,6 +69,7 @@ impl<'a> Exchange<'a> {
             family: Family::Plain,
             allow: "",
             keep_alive,
+            is_last,
             caller_runs_ahead: false,
             late_keys: false,
             late_form: None,

@@ -73,7 +73,12 @@ pub(crate) async fn serve_connection(local: &Local, socket: Socket, peer: Socket
             break;
         }
     }
-    if !down.gone {
+    if down.gone {
+        return;
+    }
+    // Also where the close follows at once: the close is work of the ring's next turn, and the caller need not wait for it.
+    down.socket.shutdown_write();
+    if !down.is_quiet() {
         linger(local, &mut down).await;
     }
 }
@@ -97,6 +102,7 @@ async fn serve_request(local: &Local, down: &mut Downstream) -> bool {
     // Out of time together with the process, not by anybody's fault.
     let cut = local.cutting.get() && ending != Ending::Complete;
     ex.account.end(if cut { Ending::Drained } else { ending });
+    ex.down.last = ex.is_last && ex.body.is_done();
     keep
 }
 
@@ -237,7 +243,6 @@ async fn refuse_unparsed(unparsed: Unparsed, mut account: Account<'_>, down: &mu
 
 /// Closes so that the last answer arrives: a close with unread bytes would be a reset, which destroys what is under way.
 async fn linger(local: &Local, down: &mut Downstream) {
-    down.socket.shutdown_write();
     down.watch.set(local.clock.read().after(LINGER));
     let mut thrown_away = 0;
     while thrown_away <= DRAIN_BYTES_MAX {

@@ -33,13 +33,16 @@ pub struct Socket {
 }
 
 impl Socket {
-    /// Takes a connected socket into this core's runtime and turns Nagle's algorithm off.
+    /// Takes an accepted socket into this core's runtime. Nagle's algorithm is off already: the listener's setting is inherited.
+    ///
+    /// It starts out ready to be read: a caller mostly sends as soon as it is connected, and then a poll would only say so.
     ///
     /// # Errors
-    /// The runtime could not register it (epoll only), or the socket is no longer connected.
-    pub fn from_fd(fd: OwnedFd) -> io::Result<Self> {
-        rustix::net::sockopt::set_tcp_nodelay(&fd, true)?;
-        Ok(Self { ready: ReadyFd::new(fd)? })
+    /// The runtime could not register it (epoll only).
+    pub fn from_accepted(fd: OwnedFd) -> io::Result<Self> {
+        let ready = ReadyFd::new(fd)?;
+        ready.assume_readable();
+        Ok(Self { ready })
     }
 
     /// Connects to `address`. Give up by dropping the future: the half-open connection is closed.

@@ -79,6 +79,11 @@ impl ReadyFd {
         poll_fn(|cx| self.poll_readable(cx)).await;
     }
 
+    /// Something has probably arrived: the next read finds out by itself, without a poll.
+    pub fn assume_readable(&self) {
+        self.shared.readable.set(true);
+    }
+
     /// What was readable has been read: the next wait arms a new poll.
     pub fn consumed_read(&self) {
         self.shared.readable.set(false);

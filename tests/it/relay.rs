@@ -84,6 +84,31 @@ fn a_1_0_caller_and_one_that_asks_to_close_are_let_go_after_the_answer() {
     }
 }
 
+/// A caller that has said its last word is not waited for; what it has not read yet still arrives. One that talks on after its
+/// last word (an old habit: CRLF behind the body) gets its answer all the same, not a reset.
+#[test]
+fn the_last_answer_arrives_whole_however_late_it_is_read() {
+    let upstream = Upstream::bind();
+    let (world, tenant) = World::serving(&upstream.url());
+    let body = format!("\"{}\"", "x".repeat(40_000));
+    let answer = json_answer(&body);
+    upstream.answer(move |_| answer.clone());
+    let proxy = Proxy::of(&world);
+    let request = chat(&tenant.pat).replacen("\r\n", "\r\nconnection: close\r\n", 1);
+    for (n, behind) in ["", "\r\n", "GET / HTTP/1.1\r\n"].into_iter().enumerate() {
+        let mut caller = proxy.connect();
+        caller.send(format!("{request}{behind}"));
+        // The proxy is done with the connection, or waits only for the caller to go.
+        proxy.records(n + 1);
+        let got = caller.response();
+        assert!(got.text() == body, "{behind:?}: {} of {} bytes", got.body.len(), body.len());
+        assert_eq!(got.field("connection"), Some("close"));
+        caller.finish_sending();
+        assert_eq!(caller.wait_for_end(), crate::support::End::Closed, "{behind:?}");
+    }
+    proxy.wait_for_metrics("no connection", |metrics| metrics.sum("cube_proxy_open_connections", &[]) == 0.0);
+}
+
 #[test]
 fn pipelined_requests_are_answered_in_order() {
     let upstream = Upstream::bind();
