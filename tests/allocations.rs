@@ -99,6 +99,10 @@ fn start(upstream: SocketAddr, settings: &str) -> Proxy {
     };
     cores::spawn(start, |_, _, _| {}).expect("a thread");
     handle.send(CoreMessage::Adopt(Arc::new(tables))).expect("the core lives");
+    // Messages are obeyed in order: who has this answer speaks to a core that has tables.
+    let (reply, answer) = std::sync::mpsc::channel();
+    handle.send(CoreMessage::Report(reply)).expect("the core lives");
+    answer.recv().expect("the core answers");
     Proxy { address, pat: secret }
 }
 
