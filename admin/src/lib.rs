@@ -12,8 +12,10 @@
 
 pub mod app;
 pub mod clock;
+pub mod feed;
 pub mod http;
 pub mod secrets;
 pub mod serve;
 pub mod settings;
 pub mod store;
+pub mod upkeep;

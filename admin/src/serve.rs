@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use crate::app::App;
 use crate::settings::Settings;
 use crate::store::Store;
-use crate::{http, secrets};
+use crate::{feed, http, secrets, upkeep};
 
 /// How long answers in progress may take to end once a signal has come.
 const GRACE: Duration = Duration::from_secs(5);
@@ -25,13 +25,21 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     let settings = Arc::new(settings);
     let app = open(Arc::clone(&settings)).await?;
     let api = bind(settings.api).await?;
+    let feed = bind(settings.feed).await?;
     let (end, ended) = watch::channel(false);
     tokio::spawn(async move {
         if until_signal().await.is_ok() {
             end.send_replace(true);
         }
     });
-    println!(r#"{{"event":"ready","api":"http://{}"}}"#, api.local_addr()?);
+    println!(
+        r#"{{"event":"ready","api":"http://{}","feed":"http://{}"}}"#,
+        api.local_addr()?,
+        feed.local_addr()?
+    );
+    tokio::spawn(upkeep::keep_up(app.clone()));
+    // Feeds never end by themselves: the process ends them.
+    tokio::spawn(axum::serve(feed, feed::router(app.clone())).into_future());
     let service = http::router(app.clone()).into_make_service_with_connect_info::<SocketAddr>();
     let serving = axum::serve(api, service).with_graceful_shutdown(told_to_end(ended.clone()));
     let mut deadline = ended;

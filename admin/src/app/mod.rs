@@ -5,6 +5,7 @@
 
 pub mod audit;
 pub mod error;
+pub mod nodes;
 pub mod principal;
 pub mod sessions;
 pub mod throttle;
@@ -17,6 +18,7 @@ use cube_wire::seal::FleetKey;
 use crate::settings::Settings;
 use crate::store::Store;
 pub use error::AppError;
+use nodes::Nodes;
 pub use principal::{Asker, Principal, Via};
 use sessions::Keys;
 use throttle::Throttle;
@@ -32,6 +34,8 @@ pub struct App {
     pub fleet_key: Arc<FleetKey>,
     /// Sign and verify access tokens.
     pub keys: Keys,
+    /// What proxies said of themselves.
+    pub nodes: Nodes,
     /// Slows guessing of passwords down.
     pub logins: Throttle,
 }
@@ -45,6 +49,7 @@ impl App {
         let fleet_key = Arc::new(fleet_key);
         let keys = Keys::load(&store, &fleet_key, &settings).await?;
         let logins = Throttle::new(settings.login.attempts_max, settings.login.window);
-        Ok(Self { store, settings, fleet_key, keys, logins })
+        let nodes = Nodes::load(&store).await?;
+        Ok(Self { store, settings, fleet_key, keys, nodes, logins })
     }
 }

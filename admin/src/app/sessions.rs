@@ -69,6 +69,18 @@ impl Keys {
         self.reload(app).await
     }
 
+    /// Rotates if the active key was made before `before`.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn rotate_if_due(&self, app: &App, before: Moment) -> Result<(), AppError> {
+        let rows = keys::all(&mut *app.store.read().await?).await?;
+        match rows.iter().find(|row| row.active) {
+            Some(active) if active.created_at >= before => Ok(()),
+            Some(_) | None => self.rotate(app).await,
+        }
+    }
+
     /// Removes keys whose time is over.
     ///
     /// # Errors
@@ -142,6 +154,7 @@ async fn rotate(store: &Store, fleet_key: &FleetKey, settings: &Settings) -> Res
         public_key: base64url::encode(key.public_key()),
         private_key_sealed: sealed,
         active: true,
+        created_at: now,
         retires_at: None,
     };
     let mut tx = store.begin().await?;

@@ -45,7 +45,7 @@ impl<E: Into<AppError>> From<E> for ApiError {
 }
 
 impl ApiError {
-    pub(super) fn malformed(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+    pub(crate) fn malformed(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
         Self::Malformed { status, code, message: message.into() }
     }
 }

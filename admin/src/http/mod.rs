@@ -6,6 +6,7 @@
 mod error;
 pub mod extract;
 mod keys;
+mod nodes;
 mod tokens;
 mod users;
 
@@ -51,6 +52,7 @@ fn described() -> (Router<App>, utoipa::openapi::OpenApi) {
         .merge(users::routes())
         .merge(tokens::routes())
         .merge(keys::routes())
+        .merge(nodes::routes())
         .split_for_parts()
 }
 

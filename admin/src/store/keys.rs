@@ -17,6 +17,8 @@ pub struct SigningKeyRow {
     pub private_key_sealed: String,
     /// New tokens are signed with it; older keys only verify.
     pub active: bool,
+    /// Since when it is there.
+    pub created_at: Moment,
     /// When it stops verifying.
     pub retires_at: Option<Moment>,
 }
@@ -34,6 +36,7 @@ pub async fn all(connection: &mut SqliteConnection) -> Result<Vec<SigningKeyRow>
         public_key: row.get("public_key"),
         private_key_sealed: row.get("private_key_sealed"),
         active: row.get::<&str, _>("state") == "active",
+        created_at: row.get("created_at"),
         retires_at: row.get("retires_at"),
     };
     Ok(rows.iter().map(key).collect())

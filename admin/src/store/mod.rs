@@ -10,11 +10,14 @@
 //! SQLite in one file, in WAL mode: readers see a snapshot and never wait, writers go one after the other through one connection.
 //! Commits are on the disk when they return (`synchronous = FULL`).
 
+pub mod audit;
 pub mod derive;
 pub mod feed;
 pub mod keys;
 pub mod logins;
+pub mod nodes;
 pub mod tx;
+pub mod usage;
 pub mod users;
 
 use std::path::Path;

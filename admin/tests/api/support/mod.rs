@@ -3,4 +3,4 @@
 mod server;
 
 pub(crate) use serde_json::{Value, json};
-pub(crate) use server::Server;
+pub(crate) use server::{Answer, Server, request};

@@ -80,6 +80,11 @@ impl Server {
         server
     }
 
+    /// The directory with database and fleet key.
+    pub(crate) fn state(&self) -> &Path {
+        &self.state
+    }
+
     /// Kills it without a word and starts it again, on other ports.
     pub(crate) fn kill_and_restart(&mut self) {
         self.process.kill().expect("it runs");

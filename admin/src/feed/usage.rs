@@ -1,0 +1,45 @@
+//! Finished requests, as proxies tell them.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use cube_wire::feed::UsageRecord;
+use serde::Deserialize;
+
+use crate::app::nodes::node_name_is_valid;
+use crate::app::{App, AppError};
+use crate::http::ApiResult;
+use crate::http::extract::Query;
+use crate::store::usage;
+
+#[derive(Deserialize)]
+pub(super) struct Source {
+    node: String,
+    boot: String,
+}
+
+/// `POST /feed/v1/usage?node=…&boot=…`: 204 once every line is on the disk.
+///
+/// A line that cannot be read is logged and passed over: refusing it would keep all that wait behind it from ever arriving.
+pub(super) async fn store(
+    State(app): State<App>,
+    Query(source): Query<Source>,
+    body: axum::body::Bytes,
+) -> ApiResult<StatusCode> {
+    if !node_name_is_valid(&source.node) || !node_name_is_valid(&source.boot) {
+        return Err(AppError::invalid("node", "1 to 64 of letters, digits, `.`, `_`, `-`").into());
+    }
+    let mut records: Vec<UsageRecord> = Vec::new();
+    for line in body.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+        match serde_json::from_slice(line) {
+            Ok(record) => records.push(record),
+            Err(error) => {
+                tracing::error!(node = %source.node, %error, "a usage record that cannot be read is lost")
+            }
+        }
+    }
+    let mut tx = app.store.begin().await?;
+    let added = usage::add(&mut tx, &source.node, &source.boot, &records).await?;
+    tx.commit().await?;
+    tracing::debug!(node = %source.node, told = records.len(), added, "usage");
+    Ok(StatusCode::NO_CONTENT)
+}

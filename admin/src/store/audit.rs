@@ -1,0 +1,203 @@
+//! The audit log: management actions, and proxied requests as their proxies told them, in one order of time.
+
+use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection};
+use uuid::Uuid;
+
+use super::{Store, StoreError, from_json};
+use crate::clock::Moment;
+
+/// Which events are wanted.
+#[derive(Clone, Debug, Default)]
+pub struct AuditFilter {
+    /// In this domain; `None`: in all, and outside of them.
+    pub domain: Option<Uuid>,
+    /// Only management actions, or only requests.
+    pub kind: Option<Kind>,
+    /// From this moment on.
+    pub from: Option<Moment>,
+    /// Before this moment.
+    pub to: Option<Moment>,
+    /// By this user.
+    pub user: Option<Uuid>,
+    /// With this PAT.
+    pub pat: Option<Uuid>,
+    /// Events that come after this one in the list.
+    pub after: Option<Cursor>,
+}
+
+/// What an event is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Somebody managed something.
+    Action,
+    /// A request went through a proxy, or was refused there.
+    Request,
+}
+
+/// Where an event stands in the list: its time, and a text that orders events of one time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cursor {
+    /// When.
+    pub at: Moment,
+    /// What orders events of one moment.
+    pub tie: String,
+}
+
+/// An event.
+#[derive(Clone, Debug)]
+pub struct Event {
+    /// Where it stands.
+    pub cursor: Cursor,
+    /// What happened.
+    pub what: What,
+}
+
+/// What happened.
+#[derive(Clone, Debug)]
+pub enum What {
+    /// A management action.
+    Action(Action),
+    /// A proxied request.
+    Request {
+        /// The proxy that told of it.
+        node: String,
+        /// What it told.
+        record: Box<cube_wire::feed::UsageRecord>,
+    },
+}
+
+/// A management action.
+#[derive(Clone, Debug)]
+pub struct Action {
+    /// Who.
+    pub user: Option<Uuid>,
+    /// With which PAT.
+    pub pat: Option<Uuid>,
+    /// What was done.
+    pub action: String,
+    /// Where.
+    pub domain: Option<Uuid>,
+    /// To what kind of thing.
+    pub entity_type: String,
+    /// To which.
+    pub entity_id: String,
+    /// `ok`, or why not.
+    pub outcome: String,
+    /// The request's name.
+    pub request_id: String,
+    /// From where.
+    pub client_ip: Option<String>,
+    /// More.
+    pub details: serde_json::Value,
+}
+
+/// Events that match, newest first, `limit` at most.
+///
+/// # Errors
+/// The database failed.
+pub async fn list(
+    connection: &mut SqliteConnection,
+    filter: &AuditFilter,
+    limit: i64,
+) -> Result<Vec<Event>, StoreError> {
+    let mut events = Vec::new();
+    if filter.kind != Some(Kind::Request) {
+        events.extend(actions(connection, filter, limit).await?);
+    }
+    if filter.kind != Some(Kind::Action) {
+        events.extend(requests(connection, filter, limit).await?);
+    }
+    events.sort_by(|one, other| {
+        let order = |event: &Event| (event.cursor.at, event.cursor.tie.clone());
+        order(other).cmp(&order(one))
+    });
+    events.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+    Ok(events)
+}
+
+/// Orders actions of one moment as they were made, behind requests.
+const ACTION_TIE: &str = "printf('a%019d', id)";
+/// Orders requests of one moment.
+const REQUEST_TIE: &str = "'r' || node || '/' || boot || printf('/%019d', seq)";
+
+async fn actions(
+    connection: &mut SqliteConnection,
+    filter: &AuditFilter,
+    limit: i64,
+) -> Result<Vec<Event>, StoreError> {
+    let mut query = QueryBuilder::<Sqlite>::new("SELECT *, ");
+    query.push(ACTION_TIE).push(" AS tie FROM audit WHERE 1");
+    push_filter(&mut query, filter, "actor_user", "actor_pat", ACTION_TIE);
+    query.push(" ORDER BY at_ms DESC, id DESC LIMIT ").push_bind(limit);
+    let rows = query.build().fetch_all(connection).await?;
+    let event_of = |row: &sqlx::sqlite::SqliteRow| {
+        let action = Action {
+            user: row.get("actor_user"),
+            pat: row.get("actor_pat"),
+            action: row.get("action"),
+            domain: row.get("domain_id"),
+            entity_type: row.get("entity_type"),
+            entity_id: row.get("entity_id"),
+            outcome: row.get("outcome"),
+            request_id: row.get("request_id"),
+            client_ip: row.get("client_ip"),
+            details: from_json(row.get("details"))?,
+        };
+        Ok(Event { cursor: Cursor { at: row.get("at_ms"), tie: row.get("tie") }, what: What::Action(action) })
+    };
+    rows.iter().map(event_of).collect()
+}
+
+async fn requests(
+    connection: &mut SqliteConnection,
+    filter: &AuditFilter,
+    limit: i64,
+) -> Result<Vec<Event>, StoreError> {
+    let mut query = QueryBuilder::<Sqlite>::new("SELECT at_ms, node, record, ");
+    query.push(REQUEST_TIE).push(" AS tie FROM usage WHERE 1");
+    push_filter(&mut query, filter, "user_id", "pat_id", REQUEST_TIE);
+    query.push(" ORDER BY at_ms DESC, tie DESC LIMIT ").push_bind(limit);
+    let rows = query.build().fetch_all(connection).await?;
+    let event_of = |row: &sqlx::sqlite::SqliteRow| {
+        let record = Box::new(from_json(row.get("record"))?);
+        let what = What::Request { node: row.get("node"), record };
+        Ok(Event { cursor: Cursor { at: row.get("at_ms"), tie: row.get("tie") }, what })
+    };
+    rows.iter().map(event_of).collect()
+}
+
+fn push_filter(
+    query: &mut QueryBuilder<Sqlite>,
+    filter: &AuditFilter,
+    user_column: &'static str,
+    pat_column: &'static str,
+    tie: &'static str,
+) {
+    if let Some(from) = filter.from {
+        query.push(" AND at_ms >= ").push_bind(from);
+    }
+    if let Some(to) = filter.to {
+        query.push(" AND at_ms < ").push_bind(to);
+    }
+    for (column, id) in [("domain_id", filter.domain), (user_column, filter.user), (pat_column, filter.pat)] {
+        if let Some(id) = id {
+            query.push(" AND ").push(column).push(" = ").push_bind(id);
+        }
+    }
+    if let Some(after) = &filter.after {
+        query.push(" AND (at_ms, ").push(tie).push(") < (").push_bind(after.at).push(", ");
+        query.push_bind(after.tie.clone()).push(")");
+    }
+}
+
+impl Store {
+    /// Forgets management actions before `before`, a bounded number at once; returns how many.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn prune_audit(&self, before: Moment) -> Result<u64, StoreError> {
+        let pruned =
+            sqlx::query("DELETE FROM audit WHERE id IN (SELECT id FROM audit WHERE at_ms < ? LIMIT 5000)");
+        Ok(pruned.bind(before).execute(&self.writer).await?.rows_affected())
+    }
+}
