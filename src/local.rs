@@ -15,7 +15,7 @@ use crate::meter::{CoreReport, Meter, family};
 use crate::peek::JsonPeek;
 use crate::record::RecordSender;
 use crate::settings::Settings;
-use crate::tables::{Tables, Verifier};
+use crate::tables::{Rules, Tables, Verifier};
 use crate::upstream::{Upstreams, balance::next_random};
 
 /// Free scratches that a core keeps.
@@ -65,12 +65,36 @@ pub struct Local {
 /// The tables that this core decides with. A request counts its own core's `Rc`; the `Arc` behind it, whose count all cores share,
 /// is touched once per adoption.
 #[derive(Debug)]
-pub struct Adopted(Arc<Tables>);
+pub struct Adopted {
+    tables: Arc<Tables>,
+    /// This core's copy of the tables' rules, kept for as long as they stay the same.
+    rules: Rc<Rules>,
+}
+
+impl Adopted {
+    fn first(tables: Arc<Tables>) -> Self {
+        let rules = Rc::new(Rules::clone(tables.rules()));
+        Self { tables, rules }
+    }
+
+    fn next(&self, tables: Arc<Tables>) -> Self {
+        if Arc::ptr_eq(self.tables.rules(), tables.rules()) {
+            return Self { tables, rules: Rc::clone(&self.rules) };
+        }
+        Self::first(tables)
+    }
+
+    /// The rules that send requests elsewhere.
+    #[must_use]
+    pub fn rules(&self) -> &Rules {
+        &self.rules
+    }
+}
 
 impl Deref for Adopted {
     type Target = Tables;
     fn deref(&self) -> &Tables {
-        &self.0
+        &self.tables
     }
 }
 
@@ -104,7 +128,7 @@ impl Local {
             cutting: Cell::new(false),
             closing: Cell::new(false),
             held_bytes: Cell::new(0),
-            tables: RefCell::new(Rc::new(Adopted(Arc::new(Tables::empty())))),
+            tables: RefCell::new(Rc::new(Adopted::first(Arc::new(Tables::empty())))),
             verifier: RefCell::new(verifier),
             random: Cell::new(seed(core)),
             scratches: RefCell::default(),
@@ -121,7 +145,8 @@ impl Local {
     /// Decides with `tables` from the next request on.
     pub fn adopt(&self, tables: Arc<Tables>) {
         self.meter.adopted(tables.generation());
-        *self.tables.borrow_mut() = Rc::new(Adopted(tables));
+        let next = self.tables.borrow().next(tables);
+        *self.tables.borrow_mut() = Rc::new(next);
     }
 
     /// This core's verification cache.

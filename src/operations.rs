@@ -135,6 +135,22 @@ pub fn lookup(method: &Method, rest: &[u8]) -> Lookup {
 }
 
 impl Endpoint {
+    /// A path that is not in the table and that a rule of the tables opens: the body passes as it is.
+    #[must_use]
+    pub const fn opened(operation: Operation, family: Family) -> Self {
+        Self {
+            operation,
+            superadmin: false,
+            family,
+            body: BodyKind::None,
+            model: ModelSource::NotNeeded,
+            answer: Answer::Upstream,
+            usage: UsageKind::None,
+            takes_include_usage: false,
+            template: "{route}",
+        }
+    }
+
     /// The model's name in the path, undecoded, for [`ModelSource::PathTail`]. It may hold `/`, as the names of
     /// model hubs do.
     #[must_use]

@@ -1,4 +1,4 @@
-//! What parsing allocates, counted: nothing. Beside `allocations.rs`, which counts a whole core in a process of its own.
+//! What parsing and deciding allocate, counted: nothing. Beside `allocations.rs`, which counts a whole core in a process of its own.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -8,6 +8,9 @@ use cube_proxy::http1::{
     split_proxy_path,
 };
 use cube_proxy::operations::{Lookup, NAMES_BELOW, lookup};
+use cube_proxy::tables::{Choice, NoResolver, Rules, Seen, Tables, Verifier, digest_of};
+use cube_wire::pat::mint;
+use cube_wire::{PatId, PatIds, UserId, read_records};
 
 struct Counting;
 
@@ -67,4 +70,62 @@ fn parsing_and_writing_heads_and_scanning_chunks_allocate_nothing() {
     });
     assert_eq!(counted, 0);
     assert!(allocations_in(|| drop(std::hint::black_box(vec![0_u8; 1]))) > 0, "the counter counts");
+}
+
+/// A request that no rule of the test below takes.
+struct Request;
+
+impl Seen for Request {
+    fn path(&self) -> &[u8] {
+        b"/v1/chat/completions"
+    }
+    fn method(&self) -> &[u8] {
+        b"POST"
+    }
+    fn header(&self, _: &str) -> &[u8] {
+        b""
+    }
+    fn query(&self) -> &[u8] {
+        b"a=b"
+    }
+}
+
+/// A PAT that is bound to addresses and has a former secret, remembered; and rules of every kind, none of which holds.
+#[test]
+fn checking_a_remembered_pat_and_asking_rules_in_vain_allocate_nothing() {
+    const DOMAIN: &str = "00000000-0000-4000-8000-00000000000d";
+    let (user, pat) = (UserId::from_bytes([1; 16]), PatId::from_bytes([2; 16]));
+    let secret = mint(PatIds { user, pat }, &[7; 32]).expose().to_owned();
+    let digest = digest_of(secret.as_bytes());
+    let route = |name: &str, matcher: &str| {
+        format!(r#"{{"kind":"route","name":"{name}","cluster":"c","matchers":[{{{matcher}}}]}}"#)
+    };
+    let lines = [
+        r#"{"kind":"cluster","id":"c","dialect":"openai","endpoints":[{"url":"http://127.0.0.1:1"}]}"#.to_owned(),
+        format!(r#"{{"kind":"domain","id":"{DOMAIN}","status":"enabled"}}"#),
+        format!(r#"{{"kind":"user","id":"{user}","status":"enabled"}}"#),
+        format!(
+            r#"{{"kind":"pat","id":"{pat}","user":"{user}","digest":"{digest}","cidrs":["fd00::/8","127.0.0.0/8"],"previous":{{"digest":"{digest}","until":9}}}}"#
+        ),
+        route("a", r#""condition":"path","pattern":"/x$","is_regex":true"#),
+        route("b", r#""condition":"header","field":"x","pattern":"y""#),
+        route("c", r#""condition":"query_param","field":"a","pattern":"^c","is_regex":true"#),
+        route("d", r#""condition":"body_field","field":"model.name","pattern":"z""#),
+        route("e", r#""condition":"body_regex","pattern":"nowhere""#),
+    ]
+    .join("\n");
+    let records = read_records(lines.as_bytes()).map(|(line, record)| (line, record.expect("a record")));
+    let tables = Tables::compile(records, 1, &mut NoResolver).expect("sound lines");
+    let rules = Rules::clone(tables.rules());
+    let domain = tables.domain(DOMAIN.as_bytes()).expect("the domain");
+    let mut verifier = Verifier::new(8);
+    let mut decide = || {
+        let who = verifier.verify(&tables, secret.as_bytes(), 8, [127, 0, 0, 1].into());
+        assert!(who.is_ok());
+        let body = br#"{"model":{"name":"tiny"},"messages":["b"]}"#;
+        assert_eq!(rules.choose(domain, &Request, Some(body)), Choice::Straight);
+    };
+    // The first time fills the cache, and what the expressions work with.
+    decide();
+    assert_eq!(allocations_in(decide), 0);
 }

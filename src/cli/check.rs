@@ -60,8 +60,14 @@ impl Check {
         let counts = tables.counts();
         writeln!(
             out,
-            "# tables: {} pats, {} users, {} domains, {} models, {} clusters",
-            counts.pats, counts.users, counts.domains, counts.models, counts.clusters
+            "# tables: {} pats, {} users, {} domains, {} models, {} clusters, {} routes, {} keys",
+            counts.pats,
+            counts.users,
+            counts.domains,
+            counts.models,
+            counts.clusters,
+            counts.routes,
+            counts.keys
         )?;
         for (cluster, endpoint) in tables.unresolved().filter(|_| !self.offline) {
             writeln!(out, "# warning: cluster {}: the host of {} is not known", cluster.id, endpoint.url)?;
@@ -88,7 +94,10 @@ mod tests {
     fn the_files_that_we_ship_are_right() {
         let out = check(Some(example("proxy.toml")), Some(example("tables.example.ndjson"))).unwrap();
         assert!(out.contains("[listener]"), "{out}");
-        assert!(out.contains("# tables: 2 pats, 2 users, 2 domains, 4 models, 2 clusters"), "{out}");
+        assert!(
+            out.contains("# tables: 2 pats, 2 users, 2 domains, 4 models, 2 clusters, 1 routes, 0 keys"),
+            "{out}"
+        );
     }
 
     #[test]

@@ -62,6 +62,8 @@ impl Ops {
                 ("domain", counts.domains),
                 ("model", counts.models),
                 ("cluster", counts.clusters),
+                ("route", counts.routes),
+                ("key", counts.keys),
             ] {
                 exposition.add_by(&family::TABLES_ENTRIES, "kind", kind, count as u64);
             }
@@ -107,6 +109,8 @@ impl Ops {
                     "domains": counts.domains,
                     "models": counts.models,
                     "clusters": counts.clusters,
+                    "routes": counts.routes,
+                    "keys": counts.keys,
                 })
             }),
             "cores": cores,

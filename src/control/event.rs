@@ -58,11 +58,11 @@ impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Published { generation, counts, took, unresolved } => {
-                let Counts { pats, users, domains, models, clusters, keys: _ } = counts;
+                let Counts { pats, users, domains, models, clusters, routes, keys } = counts;
                 write!(
                     f,
                     "tables: generation {generation} published in {} ms: {pats} PATs, {users} users, {domains} domains, \
-                     {models} models, {clusters} clusters",
+                     {models} models, {clusters} clusters, {routes} routes, {keys} keys",
                     took.as_millis()
                 )?;
                 unresolved

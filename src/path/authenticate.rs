@@ -10,7 +10,7 @@ use super::exchange::Exchange;
 use super::refuse::Refusal;
 use crate::http1::Known;
 use crate::local::Adopted;
-use crate::tables::{Identity, Tables};
+use crate::tables::{Identity, Rules, Tables};
 
 /// Proof that a request carries a good credential. It holds the tables that said so: every later stage of this request decides
 /// with the same ones.
@@ -26,6 +26,10 @@ impl Caller {
 
     pub(crate) fn tables(&self) -> &Tables {
         &self.tables
+    }
+
+    pub(crate) fn rules(&self) -> &Rules {
+        self.tables.rules()
     }
 }
 

@@ -54,8 +54,14 @@ fn starts_with_ignore_case(value: &[u8], prefix: &[u8]) -> bool {
 pub(crate) fn write_head(ex: &Exchange<'_>, head: &[u8], framing: Framing, out: &mut Lease) {
     let response = &ex.scratch.response;
     let mut writer = HeadWriter::response(out, response.status)
-        .copy(head, response.fields(), passes_down)
+        .copy(head, response.fields(), |field| {
+            let replaced = || field.name.of(head).eq_ignore_ascii_case(EVENT_TYPE.as_bytes());
+            passes_down(field) && (ex.event_type.is_none() || !replaced())
+        })
         .field("x-request-id", ex.account.request_id());
+    if let Some(event_type) = &ex.event_type {
+        writer = writer.field(EVENT_TYPE, event_type.as_bytes());
+    }
     if !ex.keep_alive {
         writer = writer.field("connection", b"close");
     } else if !ex.request().http11 {
@@ -70,6 +76,9 @@ pub(crate) fn write_head(ex: &Exchange<'_>, head: &[u8], framing: Framing, out: 
     }
     writer.end(framing);
 }
+
+/// What a rule says of the requests that it takes.
+const EVENT_TYPE: &str = "x-event-type";
 
 /// Whether a field of the upstream's goes to the caller. Connection-level fields and framing are left out by the writer already.
 fn passes_down(field: &Field) -> bool {

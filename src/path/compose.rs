@@ -109,9 +109,12 @@ pub(crate) fn compose_head(
     let mut out = ex.local.buffers.small();
     let head = ex.head_bytes();
     let request = ex.request();
-    let rest = ex.rest();
+    let mut rest = permit.rule().map_or(ex.rest(), |rule| rule.strip(ex.rest()));
     let query = request.query.of(head);
     let base = endpoint.base_path.as_bytes();
+    if base.is_empty() && rest.is_empty() {
+        rest = b"/";
+    }
     let with_query: [&[u8]; 4] = [base, rest, b"?", query];
     let target = if query.is_empty() { &with_query[..2] } else { &with_query[..] };
     let trusts_peer = ex.local.settings.trusts(ex.down.peer.ip());
@@ -151,7 +154,7 @@ fn framing(ex: &Exchange<'_>, body: &Outgoing) -> Framing {
 }
 
 /// Whether a field of the caller's goes upstream. Connection-level fields and framing are left out by the writer already.
-fn passes_up(field: &Field, trusts_peer: bool) -> bool {
+pub(super) fn passes_up(field: &Field, trusts_peer: bool) -> bool {
     #[expect(
         clippy::wildcard_enum_match_arm,
         reason = "what is not named here is the caller's business and passes"

@@ -29,6 +29,8 @@ pub(crate) struct Exchange<'a> {
     pub(crate) family: Family,
     /// The methods that the path has, when the request's is not among them.
     pub(crate) allow: &'static str,
+    /// What the caller is told of the rule that took its request, as `X-Event-Type`.
+    pub(crate) event_type: Option<Box<str>>,
     /// Whether the caller's side may serve another request after this one.
     pub(crate) keep_alive: bool,
     /// The caller has said that it sends nothing after this request (RFC 9112 §9.6).
@@ -68,6 +70,7 @@ impl<'a> Exchange<'a> {
             rest_len: 0,
             family: Family::Plain,
             allow: "",
+            event_type: None,
             keep_alive,
             is_last,
             caller_runs_ahead: false,

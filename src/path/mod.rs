@@ -25,6 +25,7 @@ mod authorize;
 mod begin;
 mod body;
 mod compose;
+mod divert;
 mod downstream;
 mod exchange;
 mod frames;
@@ -119,12 +120,13 @@ enum Stop {
 }
 
 async fn decide(ex: &mut Exchange<'_>) -> Result<Decision, Stop> {
-    let Asked::Operation(endpoint) = what_is_asked(ex)? else {
-        return Ok(Decision::Answer(HEALTHY.to_owned()));
+    let wanted = match what_is_asked(ex)? {
+        Asked::Health => return Ok(Decision::Answer(HEALTHY.to_owned())),
+        Asked::InDomain(wanted) => wanted,
     };
     let caller = authenticate(ex)?;
-    let entrant = enter(ex, caller, endpoint)?;
-    let peeked = peek(ex, entrant.endpoint()).await?;
+    let entrant = enter(ex, caller, wanted)?;
+    let peeked = peek(ex, &entrant).await?;
     let permit = authorize(ex, entrant, &peeked)?;
     if let Some(body) = answer::answer(&permit) {
         return Ok(Decision::Answer(body));
@@ -138,8 +140,18 @@ async fn decide(ex: &mut Exchange<'_>) -> Result<Decision, Stop> {
 enum Asked {
     /// The proxy's own health, which needs no credential.
     Health,
-    /// An operation in a domain.
-    Operation(&'static Endpoint),
+    /// Something in a domain.
+    InDomain(Wanted),
+}
+
+/// What is asked of a domain.
+#[derive(Clone, Copy)]
+pub(crate) enum Wanted {
+    /// An operation of the table.
+    Listed(&'static Endpoint),
+    /// Nothing that the table has. Unless a rule opens the path it is refused like this, after the credential was looked at: who has
+    /// none learns nothing, not even which paths there are.
+    Unlisted(Refusal),
 }
 
 const HEALTHY: &str = r#"{"status":"pass"}"#;
@@ -166,19 +178,18 @@ fn what_is_asked(ex: &mut Exchange<'_>) -> Result<Asked, Refusal> {
     }
     let found = lookup(&ex.request().method, ex.rest());
     ex.family = refuse::family_of(ex.rest());
-    match found {
+    Ok(Asked::InDomain(match found {
         Lookup::Found(endpoint) => {
             ex.family = endpoint.family;
             ex.account.endpoint(endpoint);
-            Ok(Asked::Operation(endpoint))
+            Wanted::Listed(endpoint)
         }
-        // Who has no credential learns nothing, not even which paths there are.
-        Lookup::NotFound => authenticate(ex).and(Err(Refusal::PathUnknown)),
+        Lookup::NotFound => Wanted::Unlisted(Refusal::PathUnknown),
         Lookup::MethodNotAllowed { allow } => {
             ex.allow = allow;
-            authenticate(ex).and(Err(Refusal::MethodNotAllowed))
+            Wanted::Unlisted(Refusal::MethodNotAllowed)
         }
-    }
+    }))
 }
 
 /// Sends an answer of our own making.

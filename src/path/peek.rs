@@ -7,10 +7,12 @@
 //! * A body of up to [`HOLD_WHOLE_BYTES`] is held whole, so that it can be sent again and the usage event asked for.
 //! * A larger one is held only until its model is known (callers commonly put it behind the messages, and forms behind the
 //!   file), at most `limits.hold_bytes_max`, and all held bodies of a core together at most `limits.held_bytes_max`.
+//! * One that a rule wants to see is held whole, within the same limits.
 //! * Only top-level keys count, and a second `model` is an error: what is authorized is what the endpoint will read.
 
 use std::ops::Range;
 
+use super::authorize::Entrant;
 use super::body::{BodyFault, BodyReader};
 use super::exchange::Exchange;
 use super::refuse::Refusal;
@@ -18,7 +20,7 @@ use crate::clock::Expired;
 use crate::http1::Known;
 use crate::local::Local;
 use crate::meter::ShedReason;
-use crate::operations::{BodyKind, Endpoint};
+use crate::operations::BodyKind;
 use crate::peek::{JsonPeek, MultipartPeek};
 
 /// Bodies up to this size are held whole.
@@ -33,6 +35,17 @@ pub(crate) struct Peeked<'a> {
     pub(crate) form: Option<Box<MultipartPeek>>,
 }
 
+/// How much of a body has to be held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Hold {
+    /// Until it says which model is meant.
+    UntilModel,
+    /// Only what may be needed to send it again: nothing in it matters.
+    Beginning,
+    /// All of it: a rule wants to see it.
+    Whole,
+}
+
 /// The part of the body that was received while it was looked at.
 pub(crate) enum Held<'a> {
     /// No body, or none that matters.
@@ -43,6 +56,17 @@ pub(crate) enum Held<'a> {
     Whole(HeldBytes<'a>),
     /// Its beginning; the rest is still to be read.
     Part(HeldBytes<'a>),
+}
+
+impl<'a> Held<'a> {
+    /// The body, if all of it is held.
+    pub(crate) fn whole<'e>(&'e self, ex: &'e Exchange<'a>) -> &'e [u8] {
+        match self {
+            Self::Nothing => &[],
+            Self::Inline => ex.inline_body(),
+            Self::Whole(held) | Self::Part(held) => held.as_slice(),
+        }
+    }
 }
 
 /// Held bytes, counted against the core's budget until dropped.
@@ -67,10 +91,13 @@ impl<'a> HeldBytes<'a> {
     }
 
     /// Makes room for more, doubling; never for more than `left` bytes, so that a read cannot reach beyond the body.
-    fn make_room(&mut self, left: Option<u64>) -> Result<(), Refusal> {
+    fn make_room(&mut self, left: Option<u64>, hold: Hold) -> Result<(), Refusal> {
         let limits = &self.local.settings.limits;
         if self.bytes.len() >= limits.hold_bytes_max {
-            return Err(Refusal::ModelTooLate);
+            return Err(match hold {
+                Hold::UntilModel => Refusal::ModelTooLate,
+                Hold::Beginning | Hold::Whole => Refusal::BodyTooLarge,
+            });
         }
         if self.bytes.len() < self.bytes.capacity() {
             return Ok(());
@@ -99,7 +126,8 @@ impl Drop for HeldBytes<'_> {
 ///
 /// # Errors
 /// [`BodyFault`]: the body is not what the operation needs, too large, too slow, or the caller is gone.
-pub(crate) async fn peek<'a>(ex: &mut Exchange<'a>, endpoint: &Endpoint) -> Result<Peeked<'a>, BodyFault> {
+pub(crate) async fn peek<'a>(ex: &mut Exchange<'a>, entrant: &Entrant) -> Result<Peeked<'a>, BodyFault> {
+    let (endpoint, hold_what) = (entrant.endpoint(), entrant.hold());
     let limits = &ex.local.settings.limits;
     let bytes_max = match endpoint.body {
         BodyKind::Multipart => limits.audio_body_bytes_max,
@@ -122,7 +150,7 @@ pub(crate) async fn peek<'a>(ex: &mut Exchange<'a>, endpoint: &Endpoint) -> Resu
     let held = if ex.body.is_done() {
         look_at_inline(ex, &mut looker).map_err(BodyFault::Refused)?
     } else {
-        hold(ex, &mut looker).await?
+        hold(ex, &mut looker, hold_what).await?
     };
     Ok(Peeked { held, form: looker.into_form() })
 }
@@ -181,11 +209,11 @@ fn look_at_inline<'a>(ex: &mut Exchange<'a>, looker: &mut Looker) -> Result<Held
 }
 
 /// Receives the body until it is whole, or until enough is known to pass on the rest unseen.
-async fn hold<'a>(ex: &mut Exchange<'a>, looker: &mut Looker) -> Result<Held<'a>, BodyFault> {
+async fn hold<'a>(ex: &mut Exchange<'a>, looker: &mut Looker, what: Hold) -> Result<Held<'a>, BodyFault> {
     ex.say_continue().await?;
     let mut held = HeldBytes::new(ex.local);
     loop {
-        held.make_room(ex.body.left()).map_err(BodyFault::Refused)?;
+        held.make_room(ex.body.left(), what).map_err(BodyFault::Refused)?;
         let before = held.bytes.len();
         read_more(ex, &mut held.bytes).await?;
         ex.account.received(held.bytes.len() - before);
@@ -194,7 +222,12 @@ async fn hold<'a>(ex: &mut Exchange<'a>, looker: &mut Looker) -> Result<Held<'a>
         if last {
             return Ok(Held::Whole(held));
         }
-        if held.bytes.len() >= HOLD_WHOLE_BYTES && looker.knows_model(ex) {
+        let enough = match what {
+            Hold::UntilModel => looker.knows_model(ex),
+            Hold::Beginning => true,
+            Hold::Whole => false,
+        };
+        if held.bytes.len() >= HOLD_WHOLE_BYTES && enough {
             ex.late_keys = matches!(looker, Looker::Json);
             return Ok(Held::Part(held));
         }

@@ -27,6 +27,7 @@ mod load;
 mod notes;
 mod problem;
 mod rights;
+mod rules;
 mod shards;
 mod topology;
 mod verify;
@@ -52,6 +53,7 @@ pub use endpoint::{NoResolver, Resolve, SystemResolver};
 pub use load::LoadError;
 pub use problem::{Fault, PROBLEMS_MAX, Problem};
 pub use rights::Rights;
+pub use rules::{Choice, Rule, RuleIx, Rules, Seen};
 use shards::ShardMap;
 pub use topology::{
     ClusterEntry, ClusterIx, Credential, DomainEntry, DomainIx, EndpointEntry, ModelEntry, ModelIx,
@@ -75,6 +77,7 @@ pub struct Tables {
     cluster_ids: Arc<HashMap<ClusterId, u32, RandomState>>,
     free_clusters: Vec<u32>,
     keys: Arc<Keys>,
+    rules: Arc<Rules>,
     counts: Counts,
 }
 
@@ -151,6 +154,8 @@ pub struct Counts {
     pub clusters: usize,
     /// Keys of access tokens.
     pub keys: usize,
+    /// Routing rules.
+    pub routes: usize,
 }
 
 /// One step from a generation to the next.
@@ -183,6 +188,7 @@ impl Tables {
             cluster_ids: Arc::default(),
             free_clusters: Vec::new(),
             keys: Arc::default(),
+            rules: Arc::default(),
             counts: Counts::default(),
         }
         .stamped(0)
@@ -314,6 +320,12 @@ impl Tables {
     pub fn cluster(&self, cluster: ClusterIx) -> &ClusterEntry {
         let slot = self.clusters.get(cluster.0).expect("an index of these tables");
         slot.entry.as_deref().expect("finished tables hold only defined clusters")
+    }
+
+    /// The rules that send requests elsewhere. A core works with a copy of its own.
+    #[must_use]
+    pub const fn rules(&self) -> &Arc<Rules> {
+        &self.rules
     }
 
     /// Every cluster.

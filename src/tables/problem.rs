@@ -151,9 +151,14 @@ pub enum Fault {
         /// The field.
         field: &'static str,
     },
-    /// A kind that is part of the contract and that this version does not act on yet.
-    #[error("records of kind `{0}` are not supported by this version")]
-    Unsupported(&'static str),
+    /// A rule that could not be evaluated, or that nobody could tell from another.
+    #[error("route `{}`: {why}", shown(name))]
+    BadRoute {
+        /// Its name.
+        name: String,
+        /// What is wrong with it.
+        why: String,
+    },
     /// The table is full.
     #[error("too many {0} for one table")]
     Full(&'static str),

@@ -2,7 +2,8 @@
 //!
 //! * What it refuses: [`heads`], [`framing`], [`limits`], [`credentials`], [`rights`],
 //!   [`operations`], [`bodies`].
-//! * What it passes: [`relay`], [`upload`], [`long`], [`splits`], [`liveness`], [`headers`], [`models`].
+//! * What it passes: [`relay`], [`upload`], [`long`], [`splits`], [`liveness`], [`headers`], [`models`],
+//!   [`routes`].
 //! * What goes wrong on the way: [`departures`] (a side leaves), [`patience`] (a side is slow), [`faults`] (an upstream
 //!   misbehaves), [`interruptions`] (what a stream says of it), [`pool`] (a connection is used again).
 //! * What it leaves and how it lives: [`usage`], [`records`], [`tables`], [`process`], [`drivers`].
@@ -30,6 +31,7 @@ mod process;
 mod records;
 mod relay;
 mod rights;
+mod routes;
 mod splits;
 mod support;
 mod tables;

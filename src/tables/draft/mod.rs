@@ -9,6 +9,7 @@
 
 mod pats;
 mod people;
+mod routes;
 mod topology;
 
 use std::collections::{BTreeMap, HashMap};
@@ -23,6 +24,7 @@ use super::topology::{DomainEntry, DomainSlot, SlotState};
 use super::{Counts, Resolve, Tables};
 use pats::PatDrafts;
 use people::UserDraft;
+use routes::RouteDrafts;
 use topology::{ClusterDraft, DomainDraft};
 
 /// The next tables, and what has been found wrong with them.
@@ -47,6 +49,7 @@ pub(super) struct Draft<'r> {
     pats: PatDrafts,
     /// Where keys were defined last.
     keys: HashMap<Box<str>, usize, RandomState>,
+    routes: RouteDrafts,
 }
 
 impl<'r> Draft<'r> {
@@ -69,6 +72,7 @@ impl<'r> Draft<'r> {
             users: HashMap::default(),
             pats: PatDrafts::default(),
             keys: HashMap::default(),
+            routes: RouteDrafts::default(),
         }
     }
 
@@ -89,7 +93,7 @@ impl<'r> Draft<'r> {
             Record::Grant(record) => self.put_grant(line, &record),
             Record::Pat(record) => self.put_pat(line, &record),
             Record::Key(record) => self.put_key(line, &record),
-            Record::Route(_) => self.fault(line, Fault::Unsupported("route")),
+            Record::Route(record) => self.put_route(line, &record),
         }
         self.begun = true;
     }
@@ -104,8 +108,7 @@ impl<'r> Draft<'r> {
             Key::Grant(user, domain) => self.remove_grant(line, *user, *domain),
             Key::Pat(id) => self.remove_pat(line, *id),
             Key::Key(id) => Arc::make_mut(&mut self.tables.keys).remove(id),
-            // There can be none, so there is nothing to remove.
-            Key::Route(_) => {}
+            Key::Route(name) => self.remove_route(name),
         }
     }
 
@@ -122,9 +125,10 @@ impl<'r> Draft<'r> {
 
     /// The tables, if everything in them is right.
     pub(super) fn finish(mut self, generation: u64) -> Result<Tables, Vec<Problem>> {
-        // PATs first: they count what they name, in users and domains. Users next, for the same reason.
+        // PATs first: they count what they name, in users and domains. Users and rules next, for the same reason.
         self.finish_pats();
         self.finish_users();
+        self.finish_routes();
         self.finish_topology();
         self.problems.into_result()?;
         let mut tables = self.tables;
@@ -136,6 +140,7 @@ impl<'r> Draft<'r> {
             // Counted as they came and went.
             models: tables.counts.models,
             keys: tables.keys.len(),
+            routes: tables.rules.len(),
         };
         Ok(tables.stamped(generation))
     }

@@ -4,6 +4,7 @@ mod change;
 mod compile;
 mod jwt;
 mod rights;
+mod routes;
 mod same;
 mod verify;
 

@@ -72,6 +72,19 @@ fn any_line() -> impl Strategy<Value = String> {
             .prop_map(|(number, model, cluster)| model_line(&domain(number), model).replace("gpu", cluster)),
         1 => (prop::sample::select(vec!["gpu", "cpu"]), 1..3_u16)
             .prop_map(|(cluster, port)| CLUSTER_LINE.replace("gpu", cluster).replace("8000", &port.to_string())),
+        1 => (prop::sample::select(vec!["r", "s"]), 0..=DOMAINS, prop::sample::select(vec!["gpu", "cpu"]), any::<bool>())
+            .prop_map(|(name, at, cluster, default_rule)| {
+                let at = if at < DOMAINS { format!(r#","domain":"{}""#, domain(at)) } else { String::new() };
+                let when = if default_rule {
+                    r#","default_rule":true"#
+                } else {
+                    r#","matchers":[{"condition":"path","pattern":"x","is_regex":true}]"#
+                };
+                format!(r#"{{"kind":"route","name":"{name}","cluster":"{cluster}"{at}{when}}}"#)
+            }),
+        1 => prop::sample::select(vec!["k", "l"]).prop_map(|id| {
+            format!(r#"{{"kind":"key","id":"{id}","public_key":"{}"}}"#, "A".repeat(43))
+        }),
         2 => (0..USERS, 0..DOMAINS, prop::collection::vec(operation, 0..3))
             .prop_map(|(number, at, operations)| grant_line(&user(number), &domain(at), &operations)),
     ]
@@ -142,6 +155,18 @@ fn answers(tables: &Tables) -> String {
             let _ = writeln!(text, "  {} {:?}", model.name, tables.cluster(model.cluster));
         }
     }
+    let mut rules: Vec<_> = tables
+        .rules()
+        .list()
+        .iter()
+        .map(|rule| {
+            // Slots of domains depend on what came before, and so does the order of domains in the list; identifiers do not.
+            let at = rule.domain.map(|at| tables.domain_entry(DomainIx(at)).id);
+            format!("{} {at:?} {} {:?}\n", rule.name, rule.is_default, tables.cluster(rule.cluster).id)
+        })
+        .collect();
+    rules.sort();
+    text.extend(rules);
     for owner in 0..USERS {
         for pat in 0..PATS {
             let secret = secret(&user(owner), pat);
