@@ -4,6 +4,8 @@
 //! know nothing of HTTP, and leave SQL to [`crate::store`].
 
 pub mod audit;
+pub mod authorize;
+pub mod domains;
 pub mod error;
 pub mod nodes;
 pub mod principal;
@@ -17,6 +19,7 @@ use cube_wire::seal::FleetKey;
 
 use crate::settings::Settings;
 use crate::store::Store;
+pub use authorize::authorize;
 pub use error::AppError;
 use nodes::Nodes;
 pub use principal::{Asker, Principal, Via};

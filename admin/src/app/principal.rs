@@ -1,6 +1,6 @@
 //! Who asks, and how that was shown.
 
-use cube_wire::record::ScopeRecord;
+use cube_wire::record::{EntityType, ScopeRecord};
 use cube_wire::{DomainId, Operation, PatId, UserId};
 
 use super::AppError;
@@ -67,6 +67,46 @@ impl Principal {
     #[must_use]
     pub fn scopes_allow_in(&self, domain: DomainId, operation: Operation) -> bool {
         self.scopes_hold("domains", Some(domain), &domain.to_string(), operation.name())
+    }
+
+    /// Whether the credential's scopes let it do `operation` on one model of the domain. Says nothing about roles.
+    #[must_use]
+    pub fn scopes_allow_on_model(&self, domain: DomainId, model: &str, operation: Operation) -> bool {
+        self.scopes_hold("models", Some(domain), model, operation.name())
+    }
+
+    /// Whether the credential has a scope on the domain or on anything in it that acts. A login needs none.
+    #[must_use]
+    pub fn has_scope_in(&self, domain: DomainId) -> bool {
+        self.scoped_domains().is_none_or(|domains| domains.contains(&domain))
+    }
+
+    /// The domains in which the credential has a scope that acts; `None`: it is not narrowed.
+    #[must_use]
+    pub fn scoped_domains(&self) -> Option<Vec<DomainId>> {
+        match &self.via {
+            Via::Login { .. } | Via::Pat { full_access: true, .. } => None,
+            Via::Pat { scopes, .. } => {
+                let acting = scopes
+                    .iter()
+                    .filter(|scope| matches!(scope.entity_type, EntityType::Domains | EntityType::Models));
+                let mut domains: Vec<_> = acting.filter_map(|scope| scope.domain_id).collect();
+                domains.sort_unstable();
+                domains.dedup();
+                Some(domains)
+            }
+        }
+    }
+
+    /// Refuses PATs that are narrowed by scopes: for what no scope can name.
+    ///
+    /// # Errors
+    /// [`AppError::Forbidden`].
+    pub fn as_owner(&self) -> Result<(), AppError> {
+        match self.scoped_domains() {
+            None => Ok(()),
+            Some(_) => Err(AppError::Forbidden("the PAT's scopes do not allow this")),
+        }
     }
 
     fn scopes_hold(

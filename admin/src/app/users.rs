@@ -321,13 +321,20 @@ fn check_texts(change: &UserChange) -> Result<(), AppError> {
             check_text(field, text)?;
         }
     }
-    if let Some(tags) = &change.tags {
-        if tags.len() > TAGS_MAX {
-            return Err(AppError::invalid("tags", format!("at most {TAGS_MAX}")));
-        }
-        tags.iter().try_for_each(|tag| check_text("tags", tag))?;
+    check_labels(change.tags.as_deref(), change.metadata.as_ref())
+}
+
+/// What anything can be marked with.
+pub(crate) fn check_labels(
+    tags: Option<&[String]>,
+    metadata: Option<&serde_json::Value>,
+) -> Result<(), AppError> {
+    let tags = tags.unwrap_or_default();
+    if tags.len() > TAGS_MAX {
+        return Err(AppError::invalid("tags", format!("at most {TAGS_MAX}")));
     }
-    match &change.metadata {
+    tags.iter().try_for_each(|tag| check_text("tags", tag))?;
+    match metadata {
         Some(metadata) if !metadata.is_object() => Err(AppError::invalid("metadata", "not a JSON object")),
         Some(_) | None => Ok(()),
     }

@@ -3,6 +3,7 @@
 //! Every entrypoint is described where it stands; the description as a whole is served at `/openapi.json` and checked in as
 //! `docs/openapi.json`.
 
+mod domains;
 mod error;
 pub mod extract;
 mod keys;
@@ -53,6 +54,7 @@ fn described() -> (Router<App>, utoipa::openapi::OpenApi) {
         .merge(tokens::routes())
         .merge(keys::routes())
         .merge(nodes::routes())
+        .merge(domains::routes())
         .split_for_parts()
 }
 

@@ -12,10 +12,12 @@
 
 pub mod audit;
 pub mod derive;
+pub mod domains;
 pub mod feed;
 pub mod keys;
 pub mod logins;
 pub mod nodes;
+pub mod roles;
 pub mod tx;
 pub mod usage;
 pub mod users;

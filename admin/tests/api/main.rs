@@ -1,5 +1,6 @@
 //! The API from outside: the real program on ports of its own, with a state directory of its own.
 
+mod domains;
 mod feed;
 mod support;
 mod tokens;

@@ -1,6 +1,8 @@
 //! A running cube-admin, and a client of it.
 
+mod places;
 mod server;
 
+pub(crate) use places::text;
 pub(crate) use serde_json::{Value, json};
 pub(crate) use server::{Answer, Server, request};
