@@ -29,6 +29,12 @@ impl Moment {
     }
 }
 
+/// Reads a time as it stands in RFC 3339; `None`: it is none.
+#[must_use]
+pub fn parse_moment(text: &str) -> Option<Moment> {
+    text.parse::<Timestamp>().ok().map(|time| Moment(time.as_millisecond()))
+}
+
 impl std::fmt::Display for Moment {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match Timestamp::from_millisecond(self.0) {

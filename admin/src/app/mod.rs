@@ -11,6 +11,7 @@ pub mod nodes;
 pub mod principal;
 pub mod sessions;
 pub mod throttle;
+pub mod usage;
 pub mod users;
 
 use std::sync::Arc;

@@ -1,5 +1,6 @@
 //! One stream of tables per node.
 
+use std::io;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
@@ -15,6 +16,7 @@ use crate::app::nodes::node_name_is_valid;
 use crate::app::{App, AppError};
 use crate::clock::Moment;
 use crate::http::ApiResult;
+use crate::http::Pieces;
 use crate::http::extract::Query;
 use crate::store::StoreError;
 use crate::store::feed::{Delta, deltas, state};
@@ -43,8 +45,8 @@ enum Ended {
     Store(#[from] StoreError),
 }
 
-impl From<SendError<Bytes>> for Ended {
-    fn from(_: SendError<Bytes>) -> Self {
+impl From<SendError<io::Result<Bytes>>> for Ended {
+    fn from(_: SendError<io::Result<Bytes>>) -> Self {
         Self::Gone
     }
 }
@@ -64,32 +66,13 @@ pub(super) async fn stream(State(app): State<App>, Query(wanted): Query<Wanted>)
             Ok(never) => match never {},
         }
     });
-    let pieces = futures_of(receiver);
-    Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(pieces)).into_response())
-}
-
-fn futures_of(
-    receiver: mpsc::Receiver<Bytes>,
-) -> impl futures_core::Stream<Item = Result<Bytes, std::convert::Infallible>> {
-    Pieces(receiver)
-}
-
-struct Pieces(mpsc::Receiver<Bytes>);
-
-impl futures_core::Stream for Pieces {
-    type Item = Result<Bytes, std::convert::Infallible>;
-
-    fn poll_next(
-        mut self: std::pin::Pin<&mut Self>,
-        context: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Option<Self::Item>> {
-        self.0.poll_recv(context).map(|piece| piece.map(Ok))
-    }
+    let media_type = [(header::CONTENT_TYPE, "application/x-ndjson")];
+    Ok((media_type, Body::from_stream(Pieces(receiver))).into_response())
 }
 
 struct Stream {
     app: App,
-    sender: mpsc::Sender<Bytes>,
+    sender: mpsc::Sender<io::Result<Bytes>>,
     epoch: String,
     /// The generation that the node has been told.
     told: u64,
@@ -98,7 +81,7 @@ struct Stream {
 impl Stream {
     async fn begin(
         app: App,
-        sender: mpsc::Sender<Bytes>,
+        sender: mpsc::Sender<io::Result<Bytes>>,
         wanted: Wanted,
     ) -> Result<std::convert::Infallible, Ended> {
         // Subscribed before anything is read: a commit in between is seen twice rather than never.
@@ -127,7 +110,7 @@ impl Stream {
     }
 
     async fn send(&self, piece: String) -> Result<(), Ended> {
-        Ok(self.sender.send(Bytes::from(piece)).await?)
+        Ok(self.sender.send(Ok(Bytes::from(piece))).await?)
     }
 
     async fn snapshot(&mut self) -> Result<(), Ended> {

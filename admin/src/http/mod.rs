@@ -3,12 +3,15 @@
 //! Every entrypoint is described where it stands; the description as a whole is served at `/openapi.json` and checked in as
 //! `docs/openapi.json`.
 
+mod audit;
 mod domains;
 mod error;
 pub mod extract;
 mod keys;
 mod nodes;
+mod pieces;
 mod tokens;
+mod usage;
 mod users;
 
 use axum::extract::Request;
@@ -24,6 +27,7 @@ use utoipa_axum::router::OpenApiRouter;
 use crate::app::{App, AppError};
 pub use error::{ApiError, ApiResult, ErrorBody, Errors};
 use extract::RequestId;
+pub(crate) use pieces::Pieces;
 
 /// The API's description, without its entrypoints.
 #[derive(OpenApi)]
@@ -54,6 +58,8 @@ fn described() -> (Router<App>, utoipa::openapi::OpenApi) {
         .merge(tokens::routes())
         .merge(keys::routes())
         .merge(nodes::routes())
+        .merge(usage::routes())
+        .merge(audit::routes())
         .merge(domains::routes())
         .split_for_parts()
 }

@@ -3,10 +3,9 @@
 use std::io::{BufRead as _, BufReader};
 
 use cube_wire::feed::{ChangeLine, Checksum, Frame, NodeReport};
-use cube_wire::seal::FleetKey;
 use cube_wire::{Key, Record};
 
-use crate::support::{Answer, Server, Value, json, request};
+use crate::support::{Server, Value, json, node_token, post_to_feed as post, request};
 
 /// One frame with its lines.
 struct Whole {
@@ -57,16 +56,6 @@ impl Feed {
             }
         }
     }
-}
-
-fn node_token(server: &Server) -> String {
-    let text = std::fs::read_to_string(server.state().join("fleet.key")).expect("a key");
-    FleetKey::from_text(&text).expect("a good key").node_token()
-}
-
-fn post(server: &Server, path: &str, body: &str) -> Answer {
-    let authorization = format!("Bearer {}", node_token(server));
-    request(&format!("{}{path}", server.feed), "POST", &[("authorization", &authorization)], body.as_bytes())
 }
 
 fn position(frame: &Whole) -> (String, u64) {

@@ -2,6 +2,7 @@
 
 mod domains;
 mod feed;
+mod reports;
 mod support;
 mod tokens;
 mod users;

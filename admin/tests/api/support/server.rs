@@ -186,3 +186,15 @@ fn spawn(state: &Path) -> (Child, String, String) {
     let address = |name: &str| ready[name].as_str().unwrap_or_default().to_owned();
     (process, address("api"), address("feed"))
 }
+
+/// What a node of the fleet shows.
+pub(crate) fn node_token(server: &Server) -> String {
+    let text = std::fs::read_to_string(server.state().join("fleet.key")).expect("a key");
+    cube_wire::seal::FleetKey::from_text(&text).expect("a good key").node_token()
+}
+
+/// As a node of the fleet.
+pub(crate) fn post_to_feed(server: &Server, path: &str, body: &str) -> Answer {
+    let authorization = format!("Bearer {}", node_token(server));
+    request(&format!("{}{path}", server.feed), "POST", &[("authorization", &authorization)], body.as_bytes())
+}
