@@ -7,9 +7,11 @@ mod audit;
 mod domains;
 mod error;
 pub mod extract;
+mod invitations;
 mod keys;
 mod nodes;
 mod pieces;
+mod roles;
 mod tokens;
 mod usage;
 mod users;
@@ -61,6 +63,8 @@ fn described() -> (Router<App>, utoipa::openapi::OpenApi) {
         .merge(usage::routes())
         .merge(audit::routes())
         .merge(domains::routes())
+        .merge(roles::routes())
+        .merge(invitations::routes())
         .split_for_parts()
 }
 

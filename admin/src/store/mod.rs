@@ -14,6 +14,7 @@ pub mod audit;
 pub mod derive;
 pub mod domains;
 pub mod feed;
+pub mod invitations;
 pub mod keys;
 pub mod logins;
 pub mod nodes;

@@ -56,6 +56,56 @@ fn a_domain_does_not_exist_for_whoever_has_no_right_in_it() {
 }
 
 #[test]
+fn each_action_opens_its_entrypoint_and_no_other() {
+    let server = Server::start();
+    let (_, owner) = server.add_user("owner");
+    let domain = server.add_domain(&owner, "d");
+    let path = format!("/domains/{domain}");
+    let entrypoints = [
+        ("read", "GET", ""),
+        ("update", "PATCH", ""),
+        ("enable", "POST", "/enable"),
+        ("disable", "POST", "/disable"),
+        ("freeze", "POST", "/freeze"),
+    ];
+    for action in ["read", "update", "enable", "llm_read"] {
+        let (id, token) = server.add_user(&format!("with_{action}"));
+        server.add_role(&domain, action, &[action], &[&id]);
+        for (needs, method, part) in entrypoints {
+            let body = (method == "PATCH").then(|| json!({ "name": "x" }));
+            let answer = server.call(method, &format!("{path}{part}"), &token, body.as_ref());
+            let expected = if needs == action { 200 } else { 403 };
+            assert_eq!(answer.status, expected, "{action}: {method} {part}: {}", answer.text);
+        }
+        server.call("DELETE", &path, &token, None).expect_error(403);
+    }
+    let (id, token) = server.add_user("with_delete");
+    server.add_role(&domain, "delete", &["delete"], &[&id]);
+    server.call("DELETE", &path, &token, None).expect(204);
+}
+
+#[test]
+fn a_disabled_domain_lets_administrators_in_and_a_frozen_one_superadmins() {
+    let server = Server::start();
+    let (_, admin) = server.add_user("ada");
+    let (reader_id, reader) = server.add_user("reader");
+    let domain = server.add_domain(&admin, "d");
+    server.add_role(&domain, "reader", &["read", "disable"], &[&reader_id]);
+    let path = format!("/domains/{domain}");
+    let reads = |token: &str| server.call("GET", &path, token, None).status;
+    assert_eq!((reads(&admin), reads(&reader), reads(&server.admin)), (200, 200, 200));
+    server.call("POST", &format!("{path}/disable"), &reader, None).expect(200);
+    assert_eq!((reads(&admin), reads(&reader), reads(&server.admin)), (200, 403, 200));
+    server.call("POST", &format!("{path}/freeze"), &admin, None).expect_error(403);
+    server.admin_call("POST", &format!("{path}/freeze"), None).expect(200);
+    assert_eq!((reads(&admin), reads(&reader), reads(&server.admin)), (403, 403, 200));
+    server.call("POST", &format!("{path}/enable"), &admin, None).expect_error(403);
+    assert_eq!(server.admin_call("GET", "/domains?status=freezed", None).expect(200)["total"], 1);
+    server.admin_call("POST", &format!("{path}/enable"), None).expect(200);
+    assert_eq!((reads(&admin), reads(&reader)), (200, 200));
+}
+
+#[test]
 fn domains_are_filtered_and_checked() {
     let server = Server::start();
     let (_, ada) = server.add_user("ada");

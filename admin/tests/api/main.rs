@@ -3,6 +3,8 @@
 mod domains;
 mod feed;
 mod reports;
+mod invitations;
+mod roles;
 mod support;
 mod tokens;
 mod users;

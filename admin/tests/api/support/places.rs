@@ -11,6 +11,14 @@ impl Server {
         let domain = self.call("POST", "/domains", credential, Some(&json!({ "name": name }))).expect(201);
         text(&domain, "id")
     }
+
+    /// Makes a role with these actions and members in a domain, as the superadmin; returns its identifier.
+    #[track_caller]
+    pub(crate) fn add_role(&self, domain: &str, name: &str, actions: &[&str], members: &[&str]) -> String {
+        let role = json!({ "role_name": name, "optional_actions": actions, "optional_members": members });
+        let role = self.admin_call("POST", &format!("/domains/{domain}/roles"), Some(&role)).expect(201);
+        text(&role, "id")
+    }
 }
 
 /// A member of an object that is a text.
