@@ -8,6 +8,7 @@
 //! together.
 
 mod file;
+mod origin;
 mod problem;
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -16,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use cube_wire::Cidr;
+pub use origin::Origin;
 pub use problem::{Problem, SettingsError};
 
 use crate::http1::HeadLimits;
@@ -29,8 +31,10 @@ pub struct Settings {
     pub ops: Ops,
     /// Threads of the data path.
     pub cores: Cores,
-    /// Where tables come from.
+    /// Where tables come from, if it is a file.
     pub tables: TablesSource,
+    /// cube-admin: where tables come from and usage goes to, if it is not a file.
+    pub admin: Admin,
     /// Sizes and counts above which a request or connection is refused.
     pub limits: Limits,
     /// How long the proxy waits, for callers. What it grants an upstream is in that cluster's record.
@@ -96,8 +100,34 @@ pub enum DriverChoice {
 /// `[tables]`
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TablesSource {
-    /// NDJSON records (`cube-wire`), read at start and on SIGHUP. `None`: the proxy answers 503 to everything.
+    /// NDJSON records (`cube-wire`), read at start and on SIGHUP. `None`, and no feed either: the proxy answers 503 to everything.
     pub file: Option<PathBuf>,
+}
+
+/// `[admin]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admin {
+    /// The feed. `None`: tables come from a file, and usage stays in the access log.
+    pub feed: Option<Feed>,
+    /// What this node is called there: `[a-zA-Z0-9_.-]{1,64}`. `None`: the machine's name.
+    pub node: Option<String>,
+    /// The longest wait before the first attempt at connecting again; it doubles with each failure. Waits are drawn at random below.
+    pub reconnect_min: Duration,
+    /// The most that it doubles to.
+    pub reconnect_max: Duration,
+    /// Tables that the feed has not confirmed for so long are not decided with any more (503). `None`: they are, however old.
+    pub staleness_max: Option<Duration>,
+}
+
+/// The part of `[admin]` that there is only with a feed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Feed {
+    /// Where cube-admin serves its proxies.
+    pub origin: Origin,
+    /// The secret that the fleet shares (`cube_wire::seal::FleetKey`).
+    pub fleet_key_file: PathBuf,
+    /// Where the last good tables and unsent usage lie. Of this instance alone.
+    pub state_dir: PathBuf,
 }
 
 /// `[limits]`. What exceeds one of them is refused with the status named here; none is zero.
@@ -214,6 +244,18 @@ impl Default for Ops {
 impl Default for Cores {
     fn default() -> Self {
         Self { count: None, driver: DriverChoice::Auto, pin: true }
+    }
+}
+
+impl Default for Admin {
+    fn default() -> Self {
+        Self {
+            feed: None,
+            node: None,
+            reconnect_min: Duration::from_millis(100),
+            reconnect_max: Duration::from_secs(5),
+            staleness_max: None,
+        }
     }
 }
 

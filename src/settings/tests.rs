@@ -147,6 +147,25 @@ fn messages_say_what_would_be_right() {
 }
 
 #[test]
+fn tables_come_from_a_file_or_from_the_feed_and_the_feed_needs_its_key_and_its_place() {
+    let feed = "[admin]\nfeed = 'http://admin:8082'\nfleet_key_file = 'k'\nstate_dir = 's'\n";
+    let settings = Settings::parse(feed).expect("whole");
+    let of_feed = settings.admin.feed.clone().expect("a feed");
+    assert_eq!((of_feed.origin.host.as_str(), of_feed.origin.port), ("admin", 8082));
+    assert_eq!(Settings::parse(&settings.to_toml()), Ok(settings));
+    for (text, keys) in [
+        (format!("{feed}[tables]\nfile = 't'"), &["admin.feed"][..]),
+        ("[admin]\nfeed = 'http://a:1'".to_owned(), &["admin.fleet_key_file", "admin.state_dir"]),
+        ("[admin]\nstate_dir = 's'".to_owned(), &["admin.state_dir"]),
+        (feed.replace("http://admin", "https://admin"), &["admin.feed"]),
+        (feed.replace("8082", "8082/x"), &["admin.feed"]),
+        (format!("{feed}node = 'a b'\nreconnect_min_s = 9"), &["admin.node", "admin.reconnect_min_s"]),
+    ] {
+        assert_eq!(wrong_keys(&text), keys, "{text}");
+    }
+}
+
+#[test]
 fn every_key_that_is_set_arrives() {
     let text = "
         [listener]
@@ -160,6 +179,11 @@ fn every_key_that_is_set_arrives() {
         pin = false
         [tables]
         file = 'tables.ndjson'
+        [admin]
+        node = 'edge-1.a_b'
+        reconnect_min_s = 0.5
+        reconnect_max_s = 60
+        staleness_max_s = 3600
         [limits]
         connections_max = 50
         pat_cache_entries = 9
@@ -192,6 +216,10 @@ fn every_key_that_is_set_arrives() {
     expected.cores.driver = DriverChoice::UringCoop;
     expected.cores.pin = false;
     expected.tables.file = Some(PathBuf::from("tables.ndjson"));
+    expected.admin.node = Some("edge-1.a_b".to_owned());
+    expected.admin.reconnect_min = Duration::from_millis(500);
+    expected.admin.reconnect_max = Duration::from_secs(60);
+    expected.admin.staleness_max = Some(Duration::from_secs(3600));
     expected.limits.connections_max = NonZeroUsize::new(50);
     expected.limits.pat_cache_entries = 9;
     expected.timeouts.head = Duration::from_millis(250);

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::File;
-use crate::settings::{AccessLogSink, Cidr, DriverChoice, Problem, Settings};
+use crate::settings::{AccessLogSink, Cidr, DriverChoice, Feed, Origin, Problem, Settings};
 
 /// One year: longer than any time-out, short enough that sums of durations never overflow.
 const SECONDS_MAX: f64 = 31_536_000.0;
@@ -26,6 +26,7 @@ pub(super) fn settings(file: &File, problems: &mut Vec<Problem>) -> Settings {
     check.access_log(file, &mut settings);
     check.upstream(file, &mut settings);
     settings.tables.file = check.path("tables.file", file.tables.file.as_ref());
+    check.admin(file, &mut settings);
     settings.process.lock_file = check.path("process.lock_file", file.process.lock_file.as_ref());
     let flags = [
         (&mut settings.cores.pin, file.cores.pin),
@@ -77,6 +78,59 @@ impl Check<'_> {
                 self.wrong("cores.driver", format_args!("{name:?} is not a driver; there are {names}"));
             }
         }
+    }
+
+    fn admin(&mut self, file: &File, settings: &mut Settings) {
+        let (from, to) = (&file.admin, &mut settings.admin);
+        let key_file = self.path("admin.fleet_key_file", from.fleet_key_file.as_ref());
+        let state_dir = self.path("admin.state_dir", from.state_dir.as_ref());
+        match &from.feed {
+            Some(url) => {
+                if settings.tables.file.is_some() {
+                    self.wrong(
+                        "admin.feed",
+                        "tables come from tables.file already; leave one of the two out",
+                    );
+                }
+                for (key, missing) in
+                    [("admin.fleet_key_file", key_file.is_none()), ("admin.state_dir", state_dir.is_none())]
+                {
+                    if missing {
+                        self.wrong(key, "is needed with admin.feed");
+                    }
+                }
+                let origin = url.parse::<Origin>();
+                if let Err(why) = &origin {
+                    self.wrong("admin.feed", format_args!("{url:?}: {why}"));
+                }
+                if let (Ok(origin), Some(fleet_key_file), Some(state_dir)) = (origin, key_file, state_dir) {
+                    to.feed = Some(Feed { origin, fleet_key_file, state_dir });
+                }
+            }
+            None => {
+                for (key, set) in
+                    [("admin.fleet_key_file", key_file.is_some()), ("admin.state_dir", state_dir.is_some())]
+                {
+                    if set {
+                        self.wrong(key, "does nothing without admin.feed");
+                    }
+                }
+            }
+        }
+        to.node = from.node.clone();
+        if let Some(node) = &from.node
+            && !is_node_name(node)
+        {
+            self.wrong("admin.node", "a node's name is 1 to 64 of a-z A-Z 0-9 _ . -");
+        }
+        self.timeout("admin.reconnect_min_s", from.reconnect_min_s, &mut to.reconnect_min);
+        self.timeout("admin.reconnect_max_s", from.reconnect_max_s, &mut to.reconnect_max);
+        if to.reconnect_min > to.reconnect_max {
+            self.wrong("admin.reconnect_min_s", "more than admin.reconnect_max_s");
+        }
+        let mut staleness_max = Duration::ZERO;
+        self.seconds("admin.staleness_max_s", from.staleness_max_s, &mut staleness_max, 0.0);
+        to.staleness_max = (!staleness_max.is_zero()).then_some(staleness_max);
     }
 
     fn limits(&mut self, file: &File, settings: &mut Settings) {
@@ -256,4 +310,10 @@ impl Check<'_> {
         }
         Some(PathBuf::from(value))
     }
+}
+
+/// As `cube_wire::feed::NodeReport` wants it.
+fn is_node_name(name: &str) -> bool {
+    (1..=64).contains(&name.len())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte))
 }

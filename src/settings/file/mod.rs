@@ -20,6 +20,7 @@ pub(super) struct File {
     ops: OpsSection,
     cores: CoresSection,
     tables: TablesSection,
+    admin: AdminSection,
     limits: LimitsSection,
     timeouts: TimeoutsSection,
     drain: DrainSection,
@@ -45,6 +46,15 @@ section!(ListenerSection { address: String });
 section!(OpsSection { address: String, series_max: i64 });
 section!(CoresSection { count: i64, driver: String, pin: bool });
 section!(TablesSection { file: String });
+section!(AdminSection {
+    feed: String,
+    fleet_key_file: String,
+    state_dir: String,
+    node: String,
+    reconnect_min_s: f64,
+    reconnect_max_s: f64,
+    staleness_max_s: f64,
+});
 section!(LimitsSection {
     head_bytes_max: i64,
     request_line_bytes_max: i64,
@@ -162,6 +172,10 @@ impl File {
         let mut file = Self::from(&Settings::default());
         file.cores.count = Some(1);
         file.tables.file = Some(String::new());
+        file.admin.feed = Some(String::new());
+        file.admin.fleet_key_file = Some(String::new());
+        file.admin.state_dir = Some(String::new());
+        file.admin.node = Some(String::new());
         file.limits.connections_max = Some(1);
         file.access_log.path = Some(String::new());
         file.process.lock_file = Some(String::new());
@@ -180,7 +194,9 @@ impl File {
 
 impl From<&Settings> for File {
     fn from(settings: &Settings) -> Self {
-        let Settings { listener, ops, cores, limits, timeouts, drain, access_log, upstream, .. } = settings;
+        let Settings { listener, ops, cores, admin, limits, timeouts, drain, access_log, upstream, .. } =
+            settings;
+        let feed = admin.feed.as_ref();
         Self {
             listener: ListenerSection { address: Some(listener.address.to_string()) },
             ops: OpsSection {
@@ -193,6 +209,15 @@ impl From<&Settings> for File {
                 pin: Some(cores.pin),
             },
             tables: TablesSection { file: settings.tables.file.as_deref().map(text) },
+            admin: AdminSection {
+                feed: feed.map(|feed| feed.origin.to_string()),
+                fleet_key_file: feed.map(|feed| text(&feed.fleet_key_file)),
+                state_dir: feed.map(|feed| text(&feed.state_dir)),
+                node: admin.node.clone(),
+                reconnect_min_s: Some(admin.reconnect_min.as_secs_f64()),
+                reconnect_max_s: Some(admin.reconnect_max.as_secs_f64()),
+                staleness_max_s: Some(admin.staleness_max.unwrap_or_default().as_secs_f64()),
+            },
             limits: LimitsSection {
                 head_bytes_max: Some(integer(limits.head.head_bytes_max)),
                 request_line_bytes_max: Some(integer(limits.head.first_line_bytes_max)),
