@@ -87,7 +87,7 @@ const fn is_host_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_')
 }
 
-fn split_port(authority: &str) -> Result<(&str, u16), &'static str> {
+pub(super) fn split_port(authority: &str) -> Result<(&str, u16), &'static str> {
     let host_end = authority.rfind(']').map_or(0, |at| at + 1);
     let Some(colon) = authority[host_end..].find(':') else {
         return Ok((authority, HTTP_PORT));

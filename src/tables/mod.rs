@@ -19,6 +19,7 @@
 //!
 //! Read [`rights`] for the rules, [`shards`] for the memory.
 
+mod addresses;
 mod chunked;
 mod draft;
 mod endpoint;

@@ -130,7 +130,7 @@ pub struct ModelEntry {
 }
 
 /// Endpoints that serve the same models.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClusterEntry {
     /// Its name.
     pub id: ClusterId,
@@ -151,7 +151,7 @@ pub struct ClusterEntry {
 }
 
 /// One address of a cluster, ready to be used.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EndpointEntry {
     /// Where to connect. Empty when the name could not be resolved: the endpoint is there and cannot be reached.
     pub addrs: Box<[SocketAddr]>,
@@ -168,7 +168,7 @@ pub struct EndpointEntry {
 }
 
 /// A field that goes into every request to an endpoint.
-#[derive(PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Credential {
     /// Field name, lower case.
     pub name: Box<str>,
