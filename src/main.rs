@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use clap::Parser as _;
 use cube_proxy::cli::Command;
+use cube_proxy::control::feed::FeedEvent;
 use cube_proxy::control::{Control, Event};
 use cube_proxy::cores::{self, Addresses, CoreHandle, CoreStart, Driver, Load, PassedOver};
 use cube_proxy::settings::Settings;
@@ -54,6 +55,9 @@ fn serve(arguments: &Arguments) -> Result<(), String> {
         None => Settings::default(),
     };
     if arguments.tables.is_some() {
+        if settings.admin.feed.is_some() {
+            return Err("--tables: tables come from admin.feed; leave one of the two out".to_owned());
+        }
         settings.tables.file.clone_from(&arguments.tables);
     }
     let settings = Arc::new(settings);
@@ -68,14 +72,21 @@ fn serve(arguments: &Arguments) -> Result<(), String> {
     let log = move |event: &Event| {
         eprintln!("{event}");
         // Whether with tables or, for want of them, with 503 to everything.
-        let serves =
-            matches!(event, Event::Ready | Event::Refused { .. } | Event::LoadFailed | Event::NoTables);
+        let serves = matches!(
+            event,
+            Event::Ready
+                | Event::Refused { .. }
+                | Event::LoadFailed
+                | Event::NoTables
+                | Event::FeedRefused { generation: None, .. }
+                | Event::Feed(FeedEvent::Lost { serving: false, .. })
+        );
         if serves && !std::mem::replace(&mut told, true) {
             // For scripts that start the proxy; nobody may be reading.
             let _ = writeln!(io::stdout(), "{ready}");
         }
     };
-    let ended = control.run(handles, log).map_err(|error| error.to_string())?;
+    let ended = control.run(handles, address, log).map_err(|error| error.to_string())?;
     // Not a return: the runtimes of the cores must not be torn down with operations in flight.
     let _ = ended;
     std::process::exit(0);

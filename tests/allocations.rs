@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use cube_proxy::cores::{self, Addresses, CoreMessage, CoreStart, Load};
+use cube_proxy::cores::{self, Addresses, CoreMessage, CoreStart, Load, Reply};
 use cube_proxy::record::RecordSender;
 use cube_proxy::settings::Settings;
 use cube_proxy::tables::{NoResolver, Tables, digest_of};
@@ -98,7 +98,7 @@ fn start(upstream: SocketAddr, settings: &str) -> Proxy {
         records: RecordSender::closed(),
     };
     cores::spawn(start, |_, _, _| {}).expect("a thread");
-    handle.send(CoreMessage::Adopt(Arc::new(tables))).expect("the core lives");
+    handle.send(CoreMessage::Adopt(Arc::new(tables), Reply::none())).expect("the core lives");
     // Messages are obeyed in order: who has this answer speaks to a core that has tables.
     let (reply, answer) = std::sync::mpsc::channel();
     handle.send(CoreMessage::Report(reply)).expect("the core lives");

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use super::CliError;
+use crate::control::feed::fleet_key;
 use crate::settings::Settings;
 use crate::tables::{NoResolver, Resolve, SystemResolver, Tables};
 
@@ -36,12 +37,19 @@ impl Check {
                 Settings::default()
             }
         };
+        if let Some(feed) = &settings.admin.feed {
+            match fleet_key(&feed.fleet_key_file) {
+                Ok(_) => writeln!(out, "# tables: from the feed of {}", feed.origin)?,
+                Err(error) => wrong.push(error.into()),
+            }
+        }
         match self.tables.as_ref().or(settings.tables.file.as_ref()) {
             Some(path) => {
                 if let Err(error) = self.check_tables(path, out)? {
                     wrong.push(error);
                 }
             }
+            None if settings.admin.feed.is_some() => {}
             None => writeln!(out, "# tables: no file is named")?,
         }
         match wrong.len() {

@@ -10,6 +10,7 @@ use std::io::{self, Write};
 pub use check::Check;
 pub use pat::{PatCommand, PatNew};
 
+use crate::control::feed::FeedError;
 use crate::settings::SettingsError;
 use crate::tables::LoadError;
 
@@ -32,6 +33,9 @@ pub enum CliError {
     /// The settings are wrong; all problems are in the text.
     #[error(transparent)]
     Settings(#[from] SettingsError),
+    /// The fleet's key cannot be used.
+    #[error(transparent)]
+    Feed(#[from] FeedError),
     /// The tables are wrong; all problems are in the text.
     #[error("{}: {error}", path.display())]
     Tables {

@@ -14,7 +14,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::access_line::write_line;
-use crate::record::RequestRecord;
+use crate::record::{Batch, Taken};
 use crate::settings::AccessLogSink;
 
 /// How often the writer looks for batches. It is not woken, so that handing one over costs a core no system call.
@@ -39,7 +39,7 @@ impl AccessLog {
     ///
     /// # Errors
     /// The file cannot be opened, or no thread can be started.
-    pub(super) fn start(sink: &AccessLogSink, records: Receiver<Vec<RequestRecord>>) -> io::Result<Self> {
+    pub(super) fn start(sink: &AccessLogSink, records: Receiver<Batch>) -> io::Result<Self> {
         let shared = Arc::<Shared>::default();
         let mut writer =
             Writer { out: Out::open(sink)?, buffered_lines: 0, line: Vec::with_capacity(1024), records };
@@ -76,7 +76,7 @@ struct Writer {
     /// Lines that may still be in the buffer.
     buffered_lines: u64,
     line: Vec<u8>,
-    records: Receiver<Vec<RequestRecord>>,
+    records: Receiver<Batch>,
 }
 
 impl Writer {
@@ -104,8 +104,8 @@ impl Writer {
         }
     }
 
-    fn write(&mut self, batch: &[RequestRecord], shared: &Shared) {
-        for record in batch {
+    fn write(&mut self, batch: &[Taken], shared: &Shared) {
+        for Taken { record, .. } in batch.iter().filter(|taken| taken.logged) {
             self.line.clear();
             write_line(&mut self.line, record);
             self.buffered_lines += 1;
@@ -168,7 +168,13 @@ fn append_to(path: &Path) -> io::Result<File> {
 mod tests {
     use super::*;
     use crate::meter::Meter;
-    use crate::record::{Ending, channel};
+    use crate::record::{Ending, Readers, RecordSender, RequestRecord};
+
+    fn channel(batches_max: usize) -> (Vec<RecordSender>, Receiver<Batch>) {
+        let mut readers = Readers::default();
+        let records = readers.log(batches_max, 1.0, 1.0);
+        (readers.senders(1), records)
+    }
 
     fn scratch_file(name: &str) -> PathBuf {
         let path = std::env::temp_dir().join(format!("cube-proxy-{}-{name}", std::process::id()));
@@ -198,7 +204,7 @@ mod tests {
     fn every_record_that_was_sent_before_the_stop_is_a_line() {
         let path = scratch_file("stop.log");
         let meter = Meter::new(1);
-        let (mut senders, records) = channel(1, 8, 1.0, 1.0);
+        let (mut senders, records) = channel(8);
         let log = AccessLog::start(&AccessLogSink::File(path.clone()), records).expect("a writable place");
         for status in 200..300 {
             senders[0].push(completed(status), &meter);
@@ -214,7 +220,7 @@ mod tests {
         let path = scratch_file("rotate.log");
         let rotated = scratch_file("rotate.log.1");
         let meter = Meter::new(1);
-        let (mut senders, records) = channel(1, 8, 1.0, 1.0);
+        let (mut senders, records) = channel(8);
         let log = AccessLog::start(&AccessLogSink::File(path.clone()), records).expect("a writable place");
         senders[0].push(completed(201), &meter);
         senders[0].flush(&meter);
@@ -234,7 +240,7 @@ mod tests {
     #[test]
     fn lines_that_cannot_be_written_are_counted_and_stop_nothing() {
         let meter = Meter::new(1);
-        let (mut senders, records) = channel(1, 64, 1.0, 1.0);
+        let (mut senders, records) = channel(64);
         // Every write to it says that no space is left.
         let full = AccessLogSink::File(PathBuf::from("/dev/full"));
         let log = AccessLog::start(&full, records).expect("it can be opened");
@@ -248,7 +254,7 @@ mod tests {
 
     #[test]
     fn a_place_that_cannot_be_written_is_found_at_the_start() {
-        let (_senders, records) = channel(1, 1, 1.0, 1.0);
+        let (_senders, records) = channel(1);
         assert!(
             AccessLog::start(&AccessLogSink::File(PathBuf::from("/does/not/exist/log")), records).is_err()
         );

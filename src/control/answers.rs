@@ -1,10 +1,12 @@
 //! What the ops listener tells: is the process alive, is it ready, what does it decide with, what has it counted.
 
 use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use http::StatusCode;
 use serde_json::{Value, json};
 
+use super::feed::Figures;
 use super::metrics::{CONTENT_TYPE, Exposition};
 use super::ops::{Answers, Reply};
 use super::process;
@@ -27,14 +29,21 @@ impl Answers for Ops {
 }
 
 impl Ops {
+    fn is_ready(&self) -> bool {
+        let state = &self.0;
+        state.ready.get() && !state.draining.get() && !state.stale.get()
+    }
+
     fn readiness(&self) -> Reply {
         let not_ready = |reason: &str| Reply::text(StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n"));
         let state = &self.0;
         if state.draining.get() {
             not_ready("draining")
+        } else if state.stale.get() {
+            not_ready("the tables are older than admin.staleness_max_s")
         } else if state.ready.get() {
             Reply::text(StatusCode::OK, "ready\n")
-        } else if state.generation() == 0 {
+        } else if state.published.borrow().is_none() {
             not_ready("no tables")
         } else {
             not_ready("not every core has adopted the tables")
@@ -49,7 +58,7 @@ impl Ops {
         }
         exposition.add_by(&family::BUILD, "version", env!("CARGO_PKG_VERSION"), 1);
         exposition.add(&family::DRAINING, u64::from(state.draining.get()));
-        exposition.add(&family::READY, u64::from(state.ready.get() && !state.draining.get()));
+        exposition.add(&family::READY, u64::from(self.is_ready()));
         exposition.add_by(&family::TABLES_LOADS, "outcome", "published", state.loads_published.get());
         exposition.add_by(&family::TABLES_LOADS, "outcome", "refused", state.loads_refused.get());
         exposition.add(&family::TABLES_GENERATION, state.generation());
@@ -70,6 +79,9 @@ impl Ops {
         }
         if let Some(access_log) = &state.access_log {
             exposition.add(&family::ACCESS_LINES_LOST, access_log.lines_lost());
+        }
+        if let Some(feed) = &state.feed {
+            add_feed(&mut exposition, &feed.figures);
         }
         process::add_to(&mut exposition, state.started_unix_s);
         Reply { status: StatusCode::OK, content_type: CONTENT_TYPE, body: exposition.render() }
@@ -99,7 +111,16 @@ impl Ops {
             "age_s": published.as_ref().map(|published| published.since.elapsed().as_secs_f64()),
             "published_unix_s": published.as_ref().map(|published| published.unix_s),
             "file": state.settings.tables.file,
-            "ready": state.ready.get() && !state.draining.get(),
+            "epoch": published.as_ref().map(|published| &*published.epoch).filter(|epoch| !epoch.is_empty()),
+            "stale": state.stale.get(),
+            "node": state.feed.as_ref().map(|feed| &*feed.node),
+            "feed": state.feed.as_ref().map(|feed| json!({
+                "origin": state.settings.admin.feed.as_ref().map(|feed| feed.origin.to_string()),
+                "state": if feed.figures.connected.load(Ordering::Relaxed) { "connected" } else { "away" },
+                "confirmed_s_ago": feed.figures.age().map(|age| age.as_secs_f64()),
+                "usage_spool_bytes": feed.figures.spool_bytes.load(Ordering::Relaxed),
+            })),
+            "ready": self.is_ready(),
             "draining": state.draining.get(),
             "counts": published.as_ref().map(|published| {
                 let counts = published.tables.counts();
@@ -120,4 +141,26 @@ impl Ops {
         });
         Reply { status: StatusCode::OK, content_type: "application/json", body: format!("{body:#}\n") }
     }
+}
+
+fn add_feed(exposition: &mut Exposition, figures: &Figures) {
+    let count = |figure: &AtomicU64| figure.load(Ordering::Relaxed);
+    exposition.add(&family::FEED_CONNECTED, u64::from(figures.connected.load(Ordering::Relaxed)));
+    if let Some(age) = figures.age() {
+        exposition.add(&family::FEED_AGE, age.as_secs());
+    }
+    exposition.add(&family::FEED_CONNECTIONS, count(&figures.connections));
+    for (family, outcome, figure) in [
+        (&family::FEED_SNAPSHOTS, "adopted", &figures.snapshots),
+        (&family::FEED_SNAPSHOTS, "refused", &figures.snapshots_refused),
+        (&family::FEED_DELTAS, "adopted", &figures.deltas),
+        (&family::FEED_DELTAS, "refused", &figures.deltas_refused),
+    ] {
+        exposition.add_by(family, "outcome", outcome, count(figure));
+    }
+    exposition.add(&family::USAGE_SPOOLED, count(&figures.usage_spooled));
+    exposition.add(&family::USAGE_SENT, count(&figures.usage_sent));
+    exposition.add_by(&family::USAGE_DROPPED, "reason", "spool_full", count(&figures.usage_not_spooled));
+    exposition.add_by(&family::USAGE_DROPPED, "reason", "refused", count(&figures.usage_refused));
+    exposition.add(&family::USAGE_SPOOL_BYTES, count(&figures.spool_bytes));
 }

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::event::{Ended, Event};
+use super::feed::NodeNews;
 use super::signals::SignalStream;
 use super::state::State;
 use crate::cores::CoreMessage;
@@ -15,6 +16,7 @@ impl State {
     pub(super) async fn drain(&self, again: &mut SignalStream) -> Ended {
         let began = Instant::now();
         self.draining.set(true);
+        self.report(NodeNews::Draining);
         self.send_all(|| CoreMessage::Drain);
         let connections = self.open_connections().await;
         self.tell(&Event::Draining { connections });

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::feed::FeedEvent;
 use crate::tables::{Counts, LoadError};
 
 /// Something happened that an operator wants to know.
@@ -27,9 +28,23 @@ pub enum Event {
         /// The generation that stays; 0: there is none, and the proxy is not ready.
         generation: u64,
     },
+    /// A snapshot or delta of the feed was refused whole; the last good tables stay in force.
+    FeedRefused {
+        /// What was wrong.
+        reason: String,
+        /// The generation that stays, if there is one.
+        generation: Option<u64>,
+    },
+    /// The feed has something to say.
+    Feed(FeedEvent),
+    /// Names of endpoints have other addresses; everything else is as it was.
+    Resolved {
+        /// The generation in force.
+        generation: u64,
+    },
     /// Loading broke off without a verdict: a bug, or no thread could be started.
     LoadFailed,
-    /// There is no tables file in the settings, so nothing can be served.
+    /// There is neither a tables file nor a feed in the settings, so nothing can be served.
     NoTables,
     /// Every core has tables: requests are served from now on.
     Ready,
@@ -75,10 +90,20 @@ impl fmt::Display for Event {
             Self::Refused { error, generation } => {
                 write!(f, "tables: refused, generation {generation} stays in force: {error}")
             }
-            Self::LoadFailed => f.write_str("tables: loading broke off"),
-            Self::NoTables => {
-                f.write_str("tables: no file in the settings (tables.file), so every request gets 503")
+            Self::FeedRefused { reason, generation: None } => {
+                write!(f, "tables: refused, and there are no others: {reason}")
             }
+            Self::FeedRefused { reason, generation: Some(generation) } => {
+                write!(f, "tables: refused, generation {generation} stays in force: {reason}")
+            }
+            Self::Feed(event) => event.fmt(f),
+            Self::Resolved { generation } => {
+                write!(f, "tables: generation {generation} with other addresses of its endpoints")
+            }
+            Self::LoadFailed => f.write_str("tables: loading broke off"),
+            Self::NoTables => f.write_str(
+                "tables: neither tables.file nor admin.feed in the settings, so every request gets 503",
+            ),
             Self::Ready => f.write_str("ready: every core has tables"),
             Self::Draining { connections } => write!(f, "draining: {connections} connections are open"),
             Self::Ended(Ended::Drained) => f.write_str("ended: every connection had ended"),

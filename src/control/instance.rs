@@ -92,7 +92,11 @@ fn default_lock_file(address: SocketAddr) -> PathBuf {
     }
 }
 
-fn lock(path: &Path) -> Result<File, InstanceError> {
+/// Locks a file for as long as it is held.
+///
+/// # Errors
+/// Another process holds it, or it cannot be used.
+pub(super) fn lock(path: &Path) -> Result<File, InstanceError> {
     let unusable = |error| InstanceError::Unusable { path: path.to_owned(), error };
     // NOFOLLOW: in a directory that everyone writes to, somebody may have put a link there.
     let flags = i32::try_from(OFlags::NOFOLLOW.bits()).expect("open flags are small");

@@ -1,36 +1,13 @@
-//! Loading tables on a thread of their own, so that the ops listener answers while a million PATs are compiled; and the names
-//! in them, which only such a thread resolves.
+//! Loading tables from a file, on a thread of its own, so that the ops listener answers while a million PATs are compiled.
 
-use std::collections::HashMap;
-use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 
 use monoio::io::AsyncReadRent;
 
-use crate::tables::{LoadError, Resolve, Tables};
-
-/// The system's resolver, and what it said before: a name that cannot be resolved now keeps its last good addresses.
-#[derive(Debug, Default)]
-pub(super) struct SystemResolver {
-    last_good: HashMap<(String, u16), Vec<SocketAddr>>,
-}
-
-impl Resolve for SystemResolver {
-    fn resolve(&mut self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
-        let key = (host.to_owned(), port);
-        let resolved = (host, port).to_socket_addrs().map(Iterator::collect::<Vec<_>>);
-        match resolved {
-            Ok(addresses) if !addresses.is_empty() => {
-                self.last_good.insert(key, addresses.clone());
-                Ok(addresses)
-            }
-            failed => self.last_good.get(&key).cloned().map_or(failed, Ok),
-        }
-    }
-}
+use super::names::{KnownNames, SystemResolver, look_up};
+use crate::tables::{LoadError, Tables};
 
 /// How a load ended.
 #[derive(Debug)]
@@ -57,6 +34,21 @@ pub(super) async fn load(path: &Path, generation: u64, resolver: SystemResolver)
         Some((Err(error), resolver)) => (Loaded::Refused(error), resolver),
         None => (Loaded::Failed, SystemResolver::default()),
     }
+}
+
+/// Looks up the names in `tables` again, on another thread. `None` in the first place: no address has changed.
+pub(super) async fn look_up_again(
+    tables: Arc<Tables>,
+    resolver: SystemResolver,
+) -> (Option<Tables>, SystemResolver) {
+    let result = on_thread(move || {
+        let mut resolver = resolver;
+        let names = tables.host_names();
+        let found = look_up(&names);
+        resolver.learn(&names, found);
+        (tables.with_addresses(&mut KnownNames(&mut resolver)), resolver)
+    });
+    result.await.unwrap_or_default()
 }
 
 /// Runs `work` on a thread of its own and waits for it without blocking this one. `None` if it panicked or never started.
@@ -97,17 +89,5 @@ mod tests {
         };
         assert_eq!(on_thread(slow).await, Some(8));
         assert_eq!(on_thread(|| -> u8 { panic!("on purpose") }).await, None);
-    }
-
-    #[test]
-    fn a_name_that_cannot_be_resolved_any_more_keeps_its_last_addresses() {
-        let mut resolver = SystemResolver::default();
-        let addresses = resolver.resolve("localhost", 80).expect("every machine has it");
-        assert!(addresses.iter().all(|address| address.ip().is_loopback() && address.port() == 80));
-
-        let last = vec!["192.0.2.1:80".parse().expect("an address")];
-        resolver.last_good.insert(("no-such-host.invalid".to_owned(), 80), last.clone());
-        assert_eq!(resolver.resolve("no-such-host.invalid", 80).expect("the last good ones"), last);
-        assert!(resolver.resolve("other-host.invalid", 80).is_err());
     }
 }

@@ -3,7 +3,9 @@
 //! | file | does |
 //! |---|---|
 //! | [`instance`] | keeps a second instance from sharing the address by mistake |
-//! | `load` | tables file → compiled tables, on a loading thread; name resolution |
+//! | `load` | tables file → compiled tables, on a loading thread |
+//! | [`feed`] | tables from cube-admin, and reports and usage to it, on threads of their own |
+//! | `names` | names of endpoints → addresses |
 //! | `state` | publishes tables to every core, waits for adoption, asks cores for figures |
 //! | `ops` | the ops listener; `answers`: `/livez`, `/readyz`, `/tables`, `/metrics` |
 //! | `metrics` | figures of all cores → exposition text |
@@ -21,9 +23,11 @@ mod access_log;
 mod answers;
 mod drain;
 pub mod event;
+pub mod feed;
 pub mod instance;
 mod load;
 mod metrics;
+mod names;
 mod ops;
 mod process;
 mod signals;
@@ -37,18 +41,24 @@ use std::time::Duration;
 
 use monoio::{LegacyDriver, RuntimeBuilder};
 
-use crate::cores::CoreHandle;
-use crate::record::{self, RecordSender};
+use crate::cores::{CoreHandle, Inbox, inbox};
+use crate::record::{Readers, RecordSender};
 use crate::settings::Settings;
 use access_log::AccessLog;
 use answers::Ops;
 pub use event::{Ended, Event};
+use feed::{FeedError, FromFeed, Prepared};
 use instance::{Instance, InstanceError};
+use names::LOOK_UP_EVERY;
 use signals::{SignalStream, Signals};
 use state::State;
 
 /// Batches of records that wait for the access log, per core: 2,048 records, about 0.7 MiB, a second of a busy core.
 const BATCHES_PER_CORE: usize = 32;
+/// The same for usage, which is not sampled: 65,536 records a core, about 22 MiB, for a disk that stalls.
+const USAGE_BATCHES_PER_CORE: usize = 1024;
+/// How long the end waits for usage to be sent.
+const USAGE_PATIENCE: Duration = Duration::from_secs(2);
 /// How long the end waits for the access log, and before that for the cores' last records, which travel once per tick.
 const LOG_PATIENCE: Duration = Duration::from_secs(2);
 const LAST_RECORDS: Duration = Duration::from_millis(150);
@@ -73,6 +83,9 @@ pub enum ControlError {
     /// The access log cannot be opened.
     #[error("access_log.path: {0}")]
     AccessLog(#[source] io::Error),
+    /// The feed cannot be set up.
+    #[error(transparent)]
+    Feed(#[from] FeedError),
     /// Signals or the runtime could not be set up.
     #[error("control thread: {0}")]
     Runtime(#[source] io::Error),
@@ -87,6 +100,7 @@ pub struct Control {
     address: SocketAddr,
     signals: Signals,
     access_log: Option<AccessLog>,
+    feed: Option<Prepared>,
 }
 
 impl Control {
@@ -107,8 +121,9 @@ impl Control {
         let listener = ops::bind(address, settings.process.allow_second_instance)
             .map_err(|error| ControlError::Ops { address, error })?;
         let address = listener.local_addr().map_err(ControlError::Runtime)?;
+        let feed = settings.admin.feed.as_ref().map(|feed| Prepared::new(&settings, feed)).transpose()?;
         let signals = signals().map_err(ControlError::Runtime)?;
-        Ok(Self { settings, instance, listener, address, signals, access_log: None })
+        Ok(Self { settings, instance, listener, address, signals, access_log: None, feed })
     }
 
     /// The ops address; tells the port that port 0 became.
@@ -117,24 +132,27 @@ impl Control {
         self.address
     }
 
-    /// One record sender for each core. Without an access log they are closed, and records cost nothing.
+    /// One record sender for each core. Without an access log and without a feed they are closed, and records cost nothing.
     ///
     /// # Errors
-    /// [`ControlError::AccessLog`].
+    /// [`ControlError::AccessLog`], [`ControlError::Feed`].
     pub fn record_senders(&mut self, cores: usize) -> Result<Vec<RecordSender>, ControlError> {
+        let mut readers = Readers::default();
         let log = &self.settings.access_log;
-        let Some(sink) = &log.sink else {
-            return Ok((0..cores).map(|_| RecordSender::closed()).collect());
-        };
-        let (senders, records) =
-            record::channel(cores, cores * BATCHES_PER_CORE, log.sample, log.sample_failures);
-        self.access_log = Some(AccessLog::start(sink, records).map_err(ControlError::AccessLog)?);
-        Ok(senders)
+        if let Some(sink) = &log.sink {
+            let records = readers.log(cores * BATCHES_PER_CORE, log.sample, log.sample_failures);
+            self.access_log = Some(AccessLog::start(sink, records).map_err(ControlError::AccessLog)?);
+        }
+        if let Some(feed) = &mut self.feed {
+            feed.start_usage(readers.usage(cores * USAGE_BATCHES_PER_CORE))?;
+        }
+        Ok(readers.senders(cores))
     }
 
     /// Runs until the process has been told to end and has drained; returns how that went. The caller exits then.
     ///
     /// * `cores`: the handles of all cores, by number.
+    /// * `data`: where they listen.
     /// * `tell`: called for each [`Event`], on this thread.
     ///
     /// # Errors
@@ -142,15 +160,25 @@ impl Control {
     pub fn run(
         self,
         cores: Vec<CoreHandle>,
+        data: SocketAddr,
         tell: impl FnMut(&Event) + 'static,
     ) -> Result<Ended, ControlError> {
         // epoll: this thread has little to do, and must answer where io_uring is forbidden, too.
         let mut runtime =
             RuntimeBuilder::<LegacyDriver>::new().enable_timer().build().map_err(ControlError::Runtime)?;
-        let Self { settings, instance: _instance, listener, signals, access_log, .. } = self;
-        let state = Rc::new(State::new(settings, cores, access_log, Box::new(tell)));
-        let ended =
-            runtime.block_on(live(Rc::clone(&state), listener, signals)).map_err(ControlError::Runtime)?;
+        let Self { settings, instance: _instance, listener, signals, access_log, feed, .. } = self;
+        let (door, from_feed) = inbox().map_err(ControlError::Runtime)?;
+        let feed = feed
+            .map(|feed| feed.start(door, cores.clone(), data.to_string()))
+            .transpose()
+            .map_err(ControlError::Runtime)?;
+        let state = Rc::new(State::new(settings, cores, access_log, feed, Box::new(tell)));
+        let ended = runtime
+            .block_on(live(Rc::clone(&state), listener, signals, from_feed))
+            .map_err(ControlError::Runtime)?;
+        if let Some(feed) = &state.feed {
+            feed.stop_usage(USAGE_PATIENCE);
+        }
         if let Some(access_log) = &state.access_log {
             access_log.stop(LOG_PATIENCE);
         }
@@ -159,7 +187,12 @@ impl Control {
 }
 
 /// The control thread's life.
-async fn live(state: Rc<State>, listener: TcpListener, signals: Signals) -> io::Result<Ended> {
+async fn live(
+    state: Rc<State>,
+    listener: TcpListener,
+    signals: Signals,
+    from_feed: Inbox<FromFeed>,
+) -> io::Result<Ended> {
     let listener = monoio::net::TcpListener::from_std(listener)?;
     let (mut reload, mut end) = (SignalStream::new(signals.reload)?, SignalStream::new(signals.end)?);
     monoio::spawn(ops::serve(listener, Rc::new(Ops(Rc::clone(&state)))));
@@ -168,11 +201,27 @@ async fn live(state: Rc<State>, listener: TcpListener, signals: Signals) -> io::
     monoio::spawn(async move {
         loading.load().await;
         loop {
-            reload.next().await;
-            if let Some(access_log) = &loading.access_log {
-                access_log.reopen();
+            let asked = monoio::select! {
+                () = reload.next() => true,
+                () = monoio::time::sleep(LOOK_UP_EVERY) => false,
+            };
+            if asked {
+                if let Some(access_log) = &loading.access_log {
+                    access_log.reopen();
+                }
+                loading.load().await;
+            } else if loading.feed.is_none() {
+                loading.look_up_names().await;
             }
-            loading.load().await;
+        }
+    });
+    let fed = Rc::clone(&state);
+    let from_feed = from_feed.open()?;
+    monoio::spawn(async move {
+        loop {
+            for message in from_feed.messages().await {
+                fed.obey(message);
+            }
         }
     });
     let retiring = Rc::clone(&state);
@@ -180,12 +229,13 @@ async fn live(state: Rc<State>, listener: TcpListener, signals: Signals) -> io::
         loop {
             monoio::time::sleep(RETIRED_POLL).await;
             retiring.drop_retired();
+            retiring.look_at_age();
         }
     });
 
     end.next().await;
     let ended = state.drain(&mut end).await;
-    if state.access_log.is_some() {
+    if state.access_log.is_some() || state.feed.is_some() {
         monoio::time::sleep(LAST_RECORDS).await;
     }
     state.tell(&Event::Ended(ended));

@@ -38,6 +38,12 @@ fn resident_bytes() -> Option<u64> {
     Some(kibibytes << 10)
 }
 
+/// Now, in milliseconds of Unix time.
+pub(super) fn unix_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
 /// Now, in seconds of Unix time.
 pub(super) fn unix_s() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())

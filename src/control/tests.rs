@@ -12,7 +12,7 @@ use std::time::Instant;
 use serde_json::Value;
 
 use super::*;
-use crate::cores::{CoreMessage, Inbox, inbox};
+use crate::cores::{CoreMessage, Inbox, Pulse, inbox};
 use crate::meter::Meter;
 use crate::record::{Ending, RequestRecord};
 use crate::settings::AccessLogSink;
@@ -47,7 +47,11 @@ fn obey(core: usize, inbox: Inbox, seen: &Seen) {
                     std::thread::sleep(Duration::from_millis(5));
                 }
                 match message {
-                    CoreMessage::Adopt(tables) => meter.adopted(tables.generation()),
+                    CoreMessage::Adopt(tables, adopted) => {
+                        meter.adopted(tables.generation());
+                        adopted.send(core);
+                    }
+                    CoreMessage::Pulse(reply) => reply.send(Pulse { core, driver: "epoll", inflight: 0 }),
                     CoreMessage::Report(reply) => {
                         meter.open_connections.set(seen.open_connections.load(Ordering::Relaxed));
                         let _ = reply.send(meter.report(core, "epoll"));
@@ -118,7 +122,7 @@ impl Bench {
         let (told, events) = channel();
         let control = std::thread::spawn(move || {
             let tell = move |event: &Event| drop(told.send(event.to_string()));
-            control.run(handles, tell).expect("epoll")
+            control.run(handles, SocketAddr::from(([127, 0, 0, 1], 0)), tell).expect("epoll")
         });
         (Self { address, hangup, terminate, cores, events, control, tables: path }, senders)
     }

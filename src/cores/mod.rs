@@ -32,7 +32,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType};
 pub use addresses::{Addresses, Presence};
 pub use driver::{Driver, PassedOver};
 pub use fence::{Panicked, fenced};
-pub use inbox::{CoreEnded, CoreHandle, CoreMessage, Inbox, inbox};
+pub use inbox::{CoreEnded, CoreHandle, CoreMessage, Door, Inbox, Pulse, Reply, inbox};
 pub use load::Load;
 
 use crate::clock::TICK;
@@ -172,7 +172,15 @@ async fn run(start: CoreStart, driver: Driver) {
 
 fn obey(local: &Rc<Local>, message: CoreMessage) {
     match message {
-        CoreMessage::Adopt(tables) => local.adopt(tables),
+        CoreMessage::Adopt(tables, adopted) => {
+            local.adopt(tables);
+            adopted.send(local.core);
+        }
+        CoreMessage::Pulse(reply) => reply.send(Pulse {
+            core: local.core,
+            driver: local.driver.name(),
+            inflight: local.meter.inflight_requests.get(),
+        }),
         CoreMessage::Connection(fd, peer) => accept::adopt(local, fd, peer),
         CoreMessage::Report(reply) => {
             // Whoever asked may have given up waiting.

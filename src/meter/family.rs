@@ -125,8 +125,26 @@ families! {
         "Entries of the tables by kind";
     TABLES_LOADS = Counter One summed "cube_proxy_tables_loads"
         "Attempts at loading tables, published or refused";
+    FEED_CONNECTED = Gauge One summed "cube_proxy_feed_connected"
+        "1 while cube-admin's feed is heard";
+    FEED_AGE = Gauge One summed "cube_proxy_feed_age_seconds"
+        "Time since the feed last confirmed the tables that are held";
+    FEED_CONNECTIONS = Counter One summed "cube_proxy_feed_connections"
+        "Connections to the feed that were answered";
+    FEED_SNAPSHOTS = Counter One summed "cube_proxy_feed_snapshots"
+        "Snapshots from the feed by what became of them: adopted, refused";
+    FEED_DELTAS = Counter One summed "cube_proxy_feed_deltas"
+        "Deltas from the feed by what became of them: adopted, refused";
+    USAGE_SPOOLED = Counter One summed "cube_proxy_usage_spooled"
+        "Usage records written to the spool";
+    USAGE_SENT = Counter One summed "cube_proxy_usage_sent"
+        "Usage records that cube-admin has acknowledged";
+    USAGE_DROPPED = Counter One summed "cube_proxy_usage_dropped"
+        "Usage records lost, by reason";
+    USAGE_SPOOL_BYTES = Gauge One summed "cube_proxy_usage_spool_bytes"
+        "Size of the usage records that cube-admin has not acknowledged";
     READY = Gauge One summed "cube_proxy_ready"
-        "1 if every core has tables and no drain has begun";
+        "1 if every core has tables that are not too old and no drain has begun";
     DRAINING = Gauge One summed "cube_proxy_draining"
         "1 once the process has been told to end";
     ACCESS_LINES_LOST = Counter One summed "cube_proxy_access_log_lines_lost"

@@ -72,8 +72,10 @@ pub struct Meter {
     pub handovers: Counter,
     /// Connection tasks that panicked.
     pub panics: Counter,
-    /// Records that found no room.
+    /// Records of the access log's sample that found no room.
     pub records_dropped: Counter,
+    /// Records that found no room on their way to the usage spool.
+    pub usage_dropped: Counter,
     /// How much later than asked the ticker ran, nanoseconds.
     pub loop_delay: Histogram<10>,
     generation: Cell<u64>,
@@ -110,6 +112,7 @@ impl Meter {
             handovers: Counter::default(),
             panics: Counter::default(),
             records_dropped: Counter::default(),
+            usage_dropped: Counter::default(),
             loop_delay: Histogram::new(&family::LOOP_DELAY_BOUNDS),
             generation: Cell::new(0),
         }
@@ -175,6 +178,7 @@ impl Meter {
         report.add(&family::HANDOVERS, self.handovers.get());
         report.add(&family::PANICS, self.panics.get());
         report.add(&family::RECORDS_DROPPED, self.records_dropped.get());
+        report.add_by(&family::USAGE_DROPPED, "reason", "channel_full", self.usage_dropped.get());
         report.add_histogram(&family::LOOP_DELAY, Vec::new(), self.loop_delay.report());
         report
     }
