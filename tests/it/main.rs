@@ -6,7 +6,7 @@
 //!   [`routes`].
 //! * What goes wrong on the way: [`departures`] (a side leaves), [`patience`] (a side is slow), [`faults`] (an upstream
 //!   misbehaves), [`interruptions`] (what a stream says of it), [`pool`] (a connection is used again).
-//! * What it leaves and how it lives: [`usage`], [`records`], [`tables`], [`process`], [`drivers`].
+//! * What it leaves and how it lives: [`usage`], [`records`], [`spool`], [`tables`], [`feed`], [`process`], [`drivers`].
 //!
 //! Every test starts its own proxy on ports of the kernel's choice; none depends on how fast the machine is.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
@@ -16,6 +16,7 @@ mod credentials;
 mod departures;
 mod drivers;
 mod faults;
+mod feed;
 mod framing;
 mod headers;
 mod heads;
@@ -33,6 +34,7 @@ mod relay;
 mod rights;
 mod routes;
 mod splits;
+mod spool;
 mod support;
 mod tables;
 mod upload;

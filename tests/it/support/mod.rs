@@ -5,6 +5,7 @@
 //! passes only where something is awaited.
 
 pub(crate) mod connection;
+pub(crate) mod feed;
 mod kernel;
 pub(crate) mod message;
 pub(crate) mod metrics;

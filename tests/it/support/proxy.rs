@@ -34,10 +34,19 @@ impl Settings {
         section.as_table_mut().expect("a section").insert(key.to_owned(), value.into());
         self
     }
+
+    /// Leaves `section.key` out.
+    pub(crate) fn unset(&mut self, key: &str) -> &mut Self {
+        let (section, key) = key.split_once('.').expect("section.key");
+        if let Some(section) = self.table.get_mut(section) {
+            section.as_table_mut().expect("a section").remove(key);
+        }
+        self
+    }
 }
 
 /// What a test starts: the directory with its files, and how it is run.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Launch {
     pub(crate) dir: PathBuf,
     pub(crate) settings: Settings,
@@ -122,6 +131,8 @@ pub(crate) struct Proxy {
     pub(crate) ops: SocketAddr,
     log: Receiver<String>,
     logged: Vec<String>,
+    /// Another proxy will be started in the same directory.
+    keep_files: bool,
 }
 
 impl Proxy {
@@ -155,7 +166,15 @@ impl Proxy {
             }
         };
         let address = |key: &str| ready[key].as_str().expect(key).parse().expect(key);
-        Self { data: address("data"), ops: address("ops"), child, launch, log, logged: Vec::new() }
+        Self {
+            data: address("data"),
+            ops: address("ops"),
+            child,
+            launch,
+            log,
+            logged: Vec::new(),
+            keep_files: false,
+        }
     }
 
     pub(crate) fn connect(&self) -> Connection {
@@ -175,6 +194,17 @@ impl Proxy {
 
     pub(crate) fn signal(&self, signal: Signal) {
         kill_process(self.pid(), signal).expect("the proxy runs");
+    }
+
+    /// Kills it, as the kernel would for want of memory, and gives back what it was started with.
+    pub(crate) fn kill(mut self) -> Launch {
+        self.keep_files = true;
+        self.launch.clone()
+    }
+
+    /// What it was started with.
+    pub(crate) const fn launch(&self) -> &Launch {
+        &self.launch
     }
 
     /// Waits until it has exited by itself.
@@ -325,7 +355,9 @@ impl Drop for Proxy {
             let panicked = self.logged.iter().any(|line| line.contains("panicked"));
             assert!(!panicked, "{:#?}", self.logged);
             // Files of a failed test stay for whoever looks into it.
-            let _ = fs::remove_dir_all(&self.launch.dir);
+            if !self.keep_files {
+                let _ = fs::remove_dir_all(&self.launch.dir);
+            }
         }
     }
 }
