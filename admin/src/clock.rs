@@ -22,6 +22,13 @@ impl Moment {
         u64::try_from(self.0 / 1000).unwrap_or(0)
     }
 
+    /// The next whole second, or this one if it is whole.
+    #[must_use]
+    pub const fn ceil_to_second(self) -> Self {
+        let rest = self.0.rem_euclid(1000);
+        Self(if rest == 0 { self.0 } else { self.0.saturating_add(1000 - rest) })
+    }
+
     /// That much later.
     #[must_use]
     pub fn after(self, time: std::time::Duration) -> Self {
@@ -59,6 +66,7 @@ mod tests {
         assert_eq!(Moment(0).to_string(), "1970-01-01T00:00:00Z");
         assert_eq!(serde_json::to_string(&Moment(1_500)).unwrap(), "\"1970-01-01T00:00:01.5Z\"");
         assert_eq!(Moment(1_999).unix_s(), 1);
+        assert_eq!([Moment(1_001), Moment(2_000)].map(Moment::ceil_to_second), [Moment(2_000); 2]);
         assert_eq!(Moment(i64::MAX).to_string(), "9223372036854775807 ms");
     }
 }

@@ -386,6 +386,8 @@ impl App {
         if !user.enabled {
             return Err(no("a PAT of a disabled user"));
         }
+        drop(connection);
+        self.note_use(ids.pat).await?;
         let scopes: Vec<ScopeRecord> = found.scopes;
         let via = Via::Pat { id: ids.pat, full_access: found.full_access, scopes };
         Ok(Principal { user: user.id, superadmin: user.superadmin, via })

@@ -10,8 +10,10 @@ pub mod extract;
 mod invitations;
 mod keys;
 mod nodes;
+mod pats;
 mod pieces;
 mod roles;
+mod scopes;
 mod tokens;
 mod usage;
 mod users;
@@ -65,6 +67,8 @@ fn described() -> (Router<App>, utoipa::openapi::OpenApi) {
         .merge(domains::routes())
         .merge(roles::routes())
         .merge(invitations::routes())
+        .merge(pats::routes())
+        .merge(scopes::routes())
         .split_for_parts()
 }
 

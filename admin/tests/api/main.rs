@@ -2,9 +2,11 @@
 
 mod domains;
 mod feed;
-mod reports;
 mod invitations;
+mod pats;
+mod reports;
 mod roles;
+mod scopes;
 mod support;
 mod tokens;
 mod users;

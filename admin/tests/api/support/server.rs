@@ -93,6 +93,13 @@ impl Server {
         (self.process, self.api, self.feed) = (process, api, feed);
     }
 
+    /// Every file of the state directory, one after the other: the database with its log, and the program's log.
+    pub(crate) fn whole_state(&self) -> Vec<u8> {
+        let files = std::fs::read_dir(&self.state).expect("the state is there");
+        let paths = files.map(|file| file.expect("a file").path()).filter(|path| path.is_file());
+        paths.flat_map(|path| std::fs::read(path).expect("readable")).collect()
+    }
+
     /// An access token.
     #[track_caller]
     pub(crate) fn log_in(&self, username: &str, password: &str) -> String {
