@@ -162,6 +162,11 @@ impl State {
                     How::LastGood | How::Snapshot => Some(published(&tables, asked)),
                     How::Addresses => Some(Event::Resolved { generation: tables.generation() }),
                 };
+                // What lay on the disk for too long is not decided with for a moment either.
+                if self.published.borrow().is_none() && self.is_too_old() {
+                    self.stale.set(true);
+                    self.tell(&Event::Feed(FeedEvent::Stale));
+                }
                 self.publish(tables, epoch);
                 self.look_at_age();
                 event.iter().for_each(|event| self.tell(event));
@@ -192,7 +197,9 @@ impl State {
     /// Hands tables to every core. Adoption is waited for beside this: a core that is stuck must not keep the next tables, and
     /// the revocations in them, from the others.
     fn publish(self: &Rc<Self>, tables: Arc<Tables>, epoch: Arc<str>) {
-        if !self.stale.get() {
+        if self.stale.get() {
+            self.have_adopted(&Arc::new(Tables::empty()), &epoch);
+        } else {
             self.have_adopted(&tables, &epoch);
         }
         let published = Published { tables, epoch, since: Instant::now(), unix_s: unix_s() };
@@ -229,8 +236,7 @@ impl State {
 
     /// Takes the tables out of force when the feed has not confirmed them for too long, and puts them back when it has.
     pub(super) fn look_at_age(&self) {
-        let (Some(most), Some(feed)) = (self.settings.admin.staleness_max, &self.feed) else { return };
-        let stale = feed.figures.age().is_some_and(|age| age > most);
+        let stale = self.is_too_old();
         if stale == self.stale.get() {
             return;
         }
@@ -245,6 +251,11 @@ impl State {
             self.have_adopted(tables, epoch);
             self.tell(&Event::Feed(FeedEvent::Fresh));
         }
+    }
+
+    fn is_too_old(&self) -> bool {
+        let (Some(most), Some(feed)) = (self.settings.admin.staleness_max, &self.feed) else { return false };
+        feed.figures.age().is_some_and(|age| age > most)
     }
 
     /// Waits until every core has tables, whichever.

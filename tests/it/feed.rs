@@ -391,6 +391,31 @@ fn tables_that_nobody_confirms_are_closed_where_that_was_asked_for() {
 }
 
 #[test]
+fn tables_that_were_too_old_on_the_disk_are_never_decided_with() {
+    let feed = Feed::bind();
+    let (world, tenant) = world();
+    let mut launch = feed.launch();
+    launch.settings.set("admin.staleness_max_s", 3600);
+    let (proxy, _answering) = feed.start_with(launch, &world);
+    let file = state_dir(proxy.launch()).join("tables.feed");
+    until("the snapshot is on disk", || file.exists());
+    feed.go_away();
+    let launch = proxy.kill();
+    let yesterday = std::time::SystemTime::now() - Duration::from_secs(86_400);
+    fs::File::options().append(true).open(&file).unwrap().set_modified(yesterday).unwrap();
+    let child = spawn(&launch);
+    let proxy = Proxy::adopt(launch, child);
+    assert_eq!(proxy.ask(chat(&tenant.pat)).status(), 503);
+    assert_eq!(proxy.ops("/readyz").status(), 503);
+    feed.come_back();
+    let asked = feed.asked();
+    assert!(asked.target.ends_with("&since=1"), "{}", asked.target);
+    let mut answering = asked.answer();
+    answering.send(&heartbeat(1));
+    until("confirmed", || proxy.ask(chat(&tenant.pat)).status() == 200);
+}
+
+#[test]
 fn a_node_that_is_refused_goes_on_trying_and_says_so_once() {
     let feed = Feed::bind();
     let (world, tenant) = world();
