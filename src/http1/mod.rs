@@ -11,6 +11,7 @@
 //! | [`framing`] | Content-Length, Transfer-Encoding, Connection: how long is the body, may the connection stay |
 //! | [`chunk`] | [`ChunkScanner`]: the boundaries of a chunked body, which passes through untouched |
 //! | [`target`] | `/proxy/{domain}/rest`, and what a path may not hold |
+//! | [`foreign`] | paths that are passed on whole |
 //! | [`mod@write`] | heads and chunk sizes going out |
 //!
 //! # Promises
@@ -26,6 +27,7 @@
 
 pub mod chunk;
 pub mod field;
+pub mod foreign;
 pub mod framing;
 pub mod grammar;
 pub mod head;
@@ -40,6 +42,7 @@ mod tests;
 
 pub use chunk::{ChunkError, ChunkLimits, ChunkScanner, ChunkStep, Scanned};
 pub use field::{FIELDS_CAPACITY, Field, Span};
+pub use foreign::{check_foreign_path, first_segment_is};
 pub use framing::{BodyLength, ResponseBody};
 pub use head::{HeadError, HeadLimits, Parsed};
 pub use known::Known;

@@ -92,6 +92,11 @@ impl<'a> Account<'a> {
         self.usage_kind = endpoint.usage;
     }
 
+    /// What the request is called where it has no operation of ours.
+    pub(crate) fn template(&mut self, template: &'static str) {
+        self.record.template = template;
+    }
+
     pub(crate) fn caller(&mut self, identity: &Identity) {
         self.record.user = Some(identity.user);
         self.record.pat = identity.pat;

@@ -74,6 +74,7 @@ pub(crate) async fn attempt(
     let mut received = None;
     let mut interim = 0;
     ex.scratch.response.reset();
+    let head_only = ex.request().method == http::Method::HEAD;
     loop {
         ex.watch_for(deadline, upload.is_some());
         let event = std::future::poll_fn(|cx| poll_event(ex, &link, &mut upload, &mut received, cx)).await;
@@ -99,7 +100,7 @@ pub(crate) async fn attempt(
         }
         let buffer: &mut Lease = received.as_mut().expect("received bytes lie in a buffer");
         loop {
-            match ex.scratch.response.parse(buffer, &ex.local.settings.limits.head, false) {
+            match ex.scratch.response.parse(buffer, &ex.local.settings.limits.head, head_only) {
                 Ok(Parsed::Partial) if buffer.room() > 0 => break,
                 Ok(Parsed::Partial) | Err(_) => return Err(AttemptFault::Upstream(UpstreamFault::Invalid)),
                 Ok(Parsed::Complete { len }) => {

@@ -135,21 +135,24 @@ pub(crate) fn compose_head(
     if let Some(credential) = &endpoint.credential {
         writer = writer.line(&credential.line);
     }
-    writer.end(framing(ex, body));
+    writer.end(body.framing(ex));
     out
 }
 
-fn framing(ex: &Exchange<'_>, body: &Outgoing) -> Framing {
-    if body.chunked {
-        return Framing::Chunked;
-    }
-    let held = body.held_len(ex) as u64;
-    let rest = if body.rest { ex.body.left().unwrap_or(0) } else { 0 };
-    // A POST without a body says so (RFC 9110 §8.6); other methods say nothing.
-    if held + rest == 0 && ex.request().method != http::Method::POST {
-        Framing::None
-    } else {
-        Framing::Length(held + rest)
+impl Outgoing {
+    /// How the endpoint is told where the body ends.
+    pub(super) fn framing(&self, ex: &Exchange<'_>) -> Framing {
+        if self.chunked {
+            return Framing::Chunked;
+        }
+        let held = self.held_len(ex) as u64;
+        let rest = if self.rest { ex.body.left().unwrap_or(0) } else { 0 };
+        // A POST without a body says so (RFC 9110 §8.6); other methods say nothing.
+        if held + rest == 0 && ex.request().method != http::Method::POST {
+            Framing::None
+        } else {
+            Framing::Length(held + rest)
+        }
     }
 }
 

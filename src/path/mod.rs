@@ -6,6 +6,8 @@
 //!            └──────────┴───────────┴───────┴─────────┴────────┴───────┴──► refuse
 //! ```
 //!
+//! What is not below `/proxy/` is not this story: behind parse, `origin` hands it to route and relay as it is, for cube-admin.
+//!
 //! Read [`serve_request`] first: it is the whole story on one screen. The stages hand each other proofs: a [`Caller`] comes only
 //! from `authenticate`, an `Entrant` only from `enter`, a [`Permit`] only from `authorize`, a `Routed` only from `route`; each
 //! stage consumes the one before, so a stage that is left out does not compile. A kept-alive connection runs all of it again for
@@ -29,6 +31,7 @@ mod divert;
 mod downstream;
 mod exchange;
 mod frames;
+mod origin;
 mod parse;
 mod peek;
 mod refuse;
@@ -49,10 +52,11 @@ use body::{BodyFault, BodyReader};
 use compose::compose_body;
 use downstream::Downstream;
 use exchange::Exchange;
+use origin::{Visit, compose_visit, visit};
 use parse::Unparsed;
 use peek::peek;
 use relay::relay;
-use route::{Routed, Unrouted, route};
+use route::{Bound, Routed, Unrouted, route};
 
 use crate::http1::{Known, TargetError};
 use crate::local::Local;
@@ -122,6 +126,7 @@ enum Stop {
 async fn decide(ex: &mut Exchange<'_>) -> Result<Decision, Stop> {
     let wanted = match what_is_asked(ex)? {
         Asked::Health => return Ok(Decision::Answer(HEALTHY.to_owned())),
+        Asked::Admin(visit) => return pass_on(ex, &visit).await,
         Asked::InDomain(wanted) => wanted,
     };
     let caller = authenticate(ex)?;
@@ -132,12 +137,27 @@ async fn decide(ex: &mut Exchange<'_>) -> Result<Decision, Stop> {
         return Ok(Decision::Answer(body));
     }
     let composed = compose_body(ex, &permit, peeked);
-    let routed = route(ex, &permit, composed).await?;
+    let routed = route(ex, Bound::Model(&permit), composed).await?;
+    Ok(Decision::Relay(Box::new(routed)))
+}
+
+/// Passes a request on to cube-admin.
+async fn pass_on(ex: &mut Exchange<'_>, visit: &Visit<'_>) -> Result<Decision, Stop> {
+    ex.account.template(origin::TEMPLATE);
+    let composed = compose_visit(ex)?;
+    ex.say_continue().await?;
+    let routed = route(ex, Bound::Admin(visit), composed).await;
+    let routed = routed.map_err(|unrouted| match unrouted {
+        Unrouted::Refused(refusal) => Unrouted::Refused(origin::rename(refusal)),
+        Unrouted::Gone => Unrouted::Gone,
+    })?;
     Ok(Decision::Relay(Box::new(routed)))
 }
 
 /// What a head asks for.
-enum Asked {
+enum Asked<'a> {
+    /// Something of cube-admin's, with which the proxy has nothing to do.
+    Admin(Visit<'a>),
     /// The proxy's own health, which needs no credential.
     Health,
     /// Something in a domain.
@@ -157,7 +177,7 @@ pub(crate) enum Wanted {
 const HEALTHY: &str = r#"{"status":"pass"}"#;
 
 /// Names the request and finds its operation: exact or segment-wise, deny by default.
-fn what_is_asked(ex: &mut Exchange<'_>) -> Result<Asked, Refusal> {
+fn what_is_asked<'a>(ex: &mut Exchange<'a>) -> Result<Asked<'a>, Refusal> {
     let claimed = ex.scratch.request.field(Known::XRequestId).map(|field| field.value);
     let claimed = claimed.map(|span| span.of(ex.head_bytes()).to_vec());
     ex.account.request(&ex.scratch.request.method, claimed.as_deref());
@@ -167,6 +187,9 @@ fn what_is_asked(ex: &mut Exchange<'_>) -> Result<Asked, Refusal> {
     {
         let value = field.value.of(ex.head_bytes()).to_vec();
         ex.account.forwarded_for(&value);
+    }
+    if let Some(visit) = visit(ex)? {
+        return Ok(Asked::Admin(visit));
     }
     match ex.split_path() {
         Ok(()) => {}

@@ -249,7 +249,7 @@ async fn read_more(ex: &mut Exchange<'_>, into: &mut Vec<u8>) -> Result<(), Body
 
 impl Exchange<'_> {
     /// Tells a caller that waits for it to send its body (RFC 9110 §10.1.1).
-    async fn say_continue(&mut self) -> Result<(), BodyFault> {
+    pub(super) async fn say_continue(&mut self) -> Result<(), BodyFault> {
         if self.body.take_continue_owed() && self.down.unread().is_empty() {
             let deadline = self.local.clock.now().after(self.local.settings.timeouts.write_stall);
             let told = self.down.tell(b"HTTP/1.1 100 Continue\r\n\r\n", &[], deadline).await;

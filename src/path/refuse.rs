@@ -59,6 +59,10 @@ pub enum Refusal {
     UpstreamInvalid,
     /// The endpoint did not answer in time.
     UpstreamTimeout,
+    /// cube-admin, to which the request was passed on, cannot be reached or makes no sense.
+    AdminUnreachable,
+    /// cube-admin did not answer in time.
+    AdminTimeout,
     /// The endpoint's answer broke off; said in the stream, because the status is gone already.
     UpstreamCut,
     /// The process ends before the answer does; said in the stream.
@@ -102,6 +106,8 @@ impl Refusal {
             Self::UpstreamUnreachable => (502, "upstream_unreachable", "The model server cannot be reached."),
             Self::UpstreamInvalid => (502, "upstream_invalid", "The model server's answer is not valid."),
             Self::UpstreamTimeout => (504, "upstream_timeout", "The model server did not answer in time."),
+            Self::AdminUnreachable => (502, "admin_unreachable", "The control plane cannot be reached."),
+            Self::AdminTimeout => (504, "admin_timeout", "The control plane did not answer in time."),
             Self::UpstreamCut => (502, "upstream_cut", "The model server's answer broke off."),
             Self::Draining => (503, "draining", "The proxy is shutting down."),
         }
@@ -116,6 +122,8 @@ impl Refusal {
                 | Self::UpstreamUnreachable
                 | Self::UpstreamInvalid
                 | Self::UpstreamTimeout
+                | Self::AdminUnreachable
+                | Self::AdminTimeout
                 | Self::UpstreamCut
         )
     }
@@ -155,7 +163,9 @@ impl Refusal {
             | Self::NoEndpoint
             | Self::UpstreamUnreachable
             | Self::UpstreamInvalid
-            | Self::UpstreamTimeout => true,
+            | Self::UpstreamTimeout
+            | Self::AdminUnreachable
+            | Self::AdminTimeout => true,
         }
     }
 
@@ -165,7 +175,9 @@ impl Refusal {
             Self::CredentialMissing => "www-authenticate: Bearer realm=\"cube\"\r\n",
             Self::CredentialInvalid => "www-authenticate: Bearer realm=\"cube\", error=\"invalid_token\"\r\n",
             Self::NotAllowed => "www-authenticate: Bearer realm=\"cube\", error=\"insufficient_scope\"\r\n",
-            Self::Overloaded | Self::NotReady | Self::NoEndpoint => "retry-after: 1\r\n",
+            Self::Overloaded | Self::NotReady | Self::NoEndpoint | Self::AdminUnreachable => {
+                "retry-after: 1\r\n"
+            }
             Self::Head(_)
             | Self::HeadTimeout
             | Self::PathInvalid
@@ -182,6 +194,7 @@ impl Refusal {
             | Self::UpstreamUnreachable
             | Self::UpstreamInvalid
             | Self::UpstreamTimeout
+            | Self::AdminTimeout
             | Self::UpstreamCut
             | Self::Draining => "",
         }

@@ -11,6 +11,7 @@ use super::attempt::{Answered, AttemptFault, UpstreamFault, attempt};
 use super::authorize::Permit;
 use super::compose::{Composed, compose_head};
 use super::exchange::Exchange;
+use super::origin::{Visit, compose_visit_head, may_repeat};
 use super::refuse::Refusal;
 use crate::clock::Moment;
 use crate::meter::{AttemptOutcome, RetryReason};
@@ -26,6 +27,31 @@ pub(crate) struct Routed {
     pub(crate) usage_injected: bool,
 }
 
+/// What lets a request out.
+#[derive(Clone, Copy)]
+pub(crate) enum Bound<'p> {
+    /// Everything that inference needs.
+    Model(&'p Permit),
+    /// That it is cube-admin's.
+    Admin(&'p Visit<'p>),
+}
+
+impl<'p> Bound<'p> {
+    fn cluster(self) -> Option<&'p ClusterEntry> {
+        match self {
+            Self::Model(permit) => permit.cluster().map(|cluster| permit.tables().cluster(cluster)),
+            Self::Admin(visit) => Some(visit.admin()),
+        }
+    }
+
+    fn may_reuse(self, ex: &Exchange<'_>) -> bool {
+        match self {
+            Self::Model(_) => true,
+            Self::Admin(_) => may_repeat(&ex.request().method),
+        }
+    }
+}
+
 /// Why nobody answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unrouted {
@@ -39,12 +65,12 @@ pub(crate) enum Unrouted {
 /// [`Unrouted`]: the last fault met, as the caller is told it.
 pub(crate) async fn route(
     ex: &mut Exchange<'_>,
-    permit: &Permit,
+    bound: Bound<'_>,
     composed: Composed,
 ) -> Result<Routed, Unrouted> {
     let Composed { body, usage_injected } = composed;
-    let cluster = permit.cluster().ok_or(Unrouted::Refused(Refusal::ModelUnknown))?;
-    let cluster = permit.tables().cluster(cluster);
+    let cluster = bound.cluster().ok_or(Unrouted::Refused(Refusal::ModelUnknown))?;
+    let may_reuse = bound.may_reuse(ex);
     let attempts_max = ex.local.settings.upstream.attempts_max;
     let mut tried = Tried::default();
     let mut last = Refusal::NoEndpoint;
@@ -54,7 +80,7 @@ pub(crate) async fn route(
         let endpoint = &cluster.endpoints[index];
         attempts += 1;
         ex.account.attempt(cluster, endpoint);
-        let link = match connect(ex, cluster, endpoint, tried.has_gone_stale(index)).await {
+        let link = match connect(ex, cluster, endpoint, !may_reuse || tried.has_gone_stale(index)).await {
             Ok(link) => link,
             Err(Unconnected::Gone) => return Err(Unrouted::Gone),
             Err(Unconnected::Refused(refusal)) => {
@@ -67,7 +93,10 @@ pub(crate) async fn route(
             }
         };
         let reused = link.reused();
-        let head = compose_head(ex, permit, endpoint, &body);
+        let head = match bound {
+            Bound::Model(permit) => compose_head(ex, permit, endpoint, &body),
+            Bound::Admin(_) => compose_visit_head(ex, endpoint, &body),
+        };
         ex.account.sending();
         let deadline = ex.local.clock.now().after(cluster.head_timeout);
         match attempt(ex, link, head, &body, deadline).await {

@@ -14,6 +14,7 @@ mod problem;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use cube_wire::Cidr;
@@ -21,6 +22,7 @@ pub use origin::Origin;
 pub use problem::{Problem, SettingsError};
 
 use crate::http1::HeadLimits;
+use crate::tables::ClusterEntry;
 
 /// Everything an operator can choose.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -58,6 +60,9 @@ pub struct Settings {
 pub struct Listener {
     /// Every core binds it (`SO_REUSEPORT`). Port 0 takes a free one.
     pub address: SocketAddr,
+    /// cube-admin, to which everything is passed on that is not inference. `None`: that is 404. Its name is resolved once, when the
+    /// settings are read.
+    pub admin_origin: Option<Arc<ClusterEntry>>,
 }
 
 /// `[ops]`
@@ -231,7 +236,7 @@ pub struct Process {
 
 impl Default for Listener {
     fn default() -> Self {
-        Self { address: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)) }
+        Self { address: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)), admin_origin: None }
     }
 }
 

@@ -263,3 +263,19 @@ fn damaged_text_never_panics() {
         }
     }
 }
+
+#[test]
+fn the_origin_of_admin_is_a_plain_url_of_another_address() {
+    let settings =
+        Settings::parse("[listener]\nadmin_origin = \"http://127.0.0.1:8081\"").expect("a right text");
+    let admin = settings.listener.admin_origin.as_deref().expect("it is set");
+    assert_eq!(&*admin.endpoints[0].addrs, [SocketAddr::from(([127, 0, 0, 1], 8081))]);
+    assert!(settings.to_toml().contains("admin_origin = \"http://127.0.0.1:8081\""));
+    for wrong in ["", "127.0.0.1:8081", "https://127.0.0.1:8081", "http://127.0.0.1:8080", "http://a b"] {
+        assert_eq!(
+            wrong_keys(&format!("[listener]\nadmin_origin = \"{wrong}\"")),
+            ["listener.admin_origin"],
+            "{wrong}"
+        );
+    }
+}

@@ -2,11 +2,12 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::time::Duration;
 
-use cube_wire::record::{CredentialRecord, EndpointRecord};
+use cube_wire::record::{CredentialRecord, Dialect, EndpointRecord};
 
 use super::problem::Fault;
-use super::topology::{Credential, EndpointEntry};
+use super::topology::{ClusterEntry, Credential, EndpointEntry};
 
 /// Turns host names into addresses.
 ///
@@ -132,6 +133,39 @@ fn compile_credential(record: &CredentialRecord) -> Result<Credential, &'static 
     }
     let line = format!("{name}: {value}\r\n").into_bytes().into_boxed_slice();
     Ok(Credential { name: name.into(), line })
+}
+
+/// A cluster that stands in no table: one server that the settings name.
+///
+/// * `name`: how records and metrics call it.
+/// * `url`: `http://host:port`.
+///
+/// # Errors
+/// What is wrong with the URL, as half a sentence. A name that is not resolved gives a server that cannot be reached.
+pub fn lone_cluster(name: &str, url: &str, resolve: &mut dyn Resolve) -> Result<ClusterEntry, &'static str> {
+    let Url { authority, host, port, base_path } = parse_url(url)?;
+    let addrs = match host.parse::<IpAddr>() {
+        Ok(address) => vec![SocketAddr::new(address, port)],
+        Err(_) => resolve.resolve(host, port).unwrap_or_default(),
+    };
+    let endpoint = EndpointEntry {
+        addrs: addrs.into(),
+        authority: authority.into(),
+        base_path: base_path.into(),
+        credential: None,
+        weight: 1,
+        url: url.into(),
+    };
+    Ok(ClusterEntry {
+        id: name.into(),
+        label: name.into(),
+        dialect: Dialect::Openai,
+        connect_timeout: Duration::from_secs(1),
+        head_timeout: Duration::from_secs(60),
+        idle_timeout: Duration::from_secs(300),
+        total_timeout: None,
+        endpoints: Box::new([endpoint]),
+    })
 }
 
 /// Compiles one endpoint; faults are added to `faults` and give `None`.

@@ -50,7 +50,7 @@ use keys::Keys;
 // What tables are made of is named through them: nothing on the path knows of the wire.
 pub use cube_wire::record::{Dialect, DomainStatus};
 pub use cube_wire::{ClusterId, DomainId, Operation, OperationSet, PatId, UserId};
-pub use endpoint::{NoResolver, Resolve, SystemResolver};
+pub use endpoint::{NoResolver, Resolve, SystemResolver, lone_cluster};
 pub use load::LoadError;
 pub use problem::{Fault, PROBLEMS_MAX, Problem};
 pub use rights::Rights;

@@ -3,7 +3,7 @@
 //! * What it refuses: [`heads`], [`framing`], [`limits`], [`credentials`], [`rights`],
 //!   [`operations`], [`bodies`].
 //! * What it passes: [`relay`], [`upload`], [`long`], [`splits`], [`liveness`], [`headers`], [`models`],
-//!   [`routes`].
+//!   [`routes`], [`origin`].
 //! * What goes wrong on the way: [`departures`] (a side leaves), [`patience`] (a side is slow), [`faults`] (an upstream
 //!   misbehaves), [`interruptions`] (what a stream says of it), [`pool`] (a connection is used again).
 //! * What it leaves and how it lives: [`usage`], [`records`], [`spool`], [`tables`], [`feed`], [`process`], [`drivers`].
@@ -26,6 +26,7 @@ mod liveness;
 mod long;
 mod models;
 mod operations;
+mod origin;
 mod patience;
 mod pool;
 mod process;

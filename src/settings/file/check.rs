@@ -5,10 +5,12 @@ use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::File;
 use crate::settings::{AccessLogSink, Cidr, DriverChoice, Feed, Origin, Problem, Settings};
+use crate::tables::{SystemResolver, lone_cluster};
 
 /// One year: longer than any time-out, short enough that sums of durations never overflow.
 const SECONDS_MAX: f64 = 31_536_000.0;
@@ -53,6 +55,18 @@ impl Check<'_> {
         self.address("ops.address", file.ops.address.as_ref(), &mut settings.ops.address);
         if settings.listener.address == settings.ops.address && settings.ops.address.port() != 0 {
             self.wrong("ops.address", "the same as listener.address; operators and callers need two");
+        }
+        if let Some(url) = &file.listener.admin_origin {
+            match lone_cluster("admin", url, &mut SystemResolver) {
+                Ok(admin) if admin.endpoints.iter().any(|e| e.addrs.contains(&settings.listener.address)) => {
+                    self.wrong(
+                        "listener.admin_origin",
+                        "the listener itself; name the address of cube-admin",
+                    );
+                }
+                Ok(admin) => settings.listener.admin_origin = Some(Arc::new(admin)),
+                Err(why) => self.wrong("listener.admin_origin", format_args!("{url:?}: {why}")),
+            }
         }
         self.number("ops.series_max", file.ops.series_max, &mut settings.ops.series_max, 1..=100_000);
         for (index, range) in file.trusted_proxies.cidrs.iter().flatten().enumerate() {

@@ -42,7 +42,7 @@ macro_rules! section {
     };
 }
 
-section!(ListenerSection { address: String });
+section!(ListenerSection { address: String, admin_origin: String });
 section!(OpsSection { address: String, series_max: i64 });
 section!(CoresSection { count: i64, driver: String, pin: bool });
 section!(TablesSection { file: String });
@@ -170,6 +170,7 @@ impl File {
     /// The known keys, with values of the right type. Keys that are absent by default are set here.
     fn with_every_key() -> Self {
         let mut file = Self::from(&Settings::default());
+        file.listener.admin_origin = Some(String::new());
         file.cores.count = Some(1);
         file.tables.file = Some(String::new());
         file.admin.feed = Some(String::new());
@@ -198,7 +199,13 @@ impl From<&Settings> for File {
             settings;
         let feed = admin.feed.as_ref();
         Self {
-            listener: ListenerSection { address: Some(listener.address.to_string()) },
+            listener: ListenerSection {
+                address: Some(listener.address.to_string()),
+                admin_origin: listener
+                    .admin_origin
+                    .as_ref()
+                    .and_then(|admin| Some(admin.endpoints.first()?.url.to_string())),
+            },
             ops: OpsSection {
                 address: Some(ops.address.to_string()),
                 series_max: Some(integer(ops.series_max)),
