@@ -5,13 +5,16 @@
 
 pub mod audit;
 pub mod authorize;
+pub mod deployments;
 pub mod domains;
 pub mod error;
 pub mod invitations;
+pub mod models;
 pub mod nodes;
 pub mod pats;
 pub mod principal;
 pub mod roles;
+pub mod routes;
 pub mod scopes;
 pub mod sessions;
 pub mod throttle;

@@ -75,6 +75,18 @@ impl Principal {
         self.scopes_hold("models", Some(domain), model, operation.name())
     }
 
+    /// The names of models of the domain on which the credential has a scope for `operation`. Says nothing about roles.
+    #[must_use]
+    pub fn scoped_models(&self, domain: DomainId, operation: Operation) -> Vec<String> {
+        let Via::Pat { scopes, .. } = &self.via else { return Vec::new() };
+        let on_model = |scope: &&ScopeRecord| {
+            scope.entity_type == EntityType::Models
+                && scope.domain_id == Some(domain)
+                && scope.operation.as_str() == operation.name()
+        };
+        scopes.iter().filter(on_model).map(|scope| scope.entity_id.clone()).collect()
+    }
+
     /// Whether the credential has a scope on the domain or on anything in it that acts. A login needs none.
     #[must_use]
     pub fn has_scope_in(&self, domain: DomainId) -> bool {

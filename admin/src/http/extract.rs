@@ -177,3 +177,13 @@ fn client_ip(parts: &Parts, app: &App) -> Option<IpAddr> {
         .collect();
     Some(addresses.iter().rev().copied().find(|&address| !trusted(address)).unwrap_or(peer))
 }
+
+/// A member that may be absent (`None`), `null` (`Some(None)`) or a value.
+///
+/// # Errors
+/// The value is of the wrong form.
+pub fn present<'de, T: Deserialize<'de>, D: serde::Deserializer<'de>>(
+    member: D,
+) -> Result<Option<T>, D::Error> {
+    T::deserialize(member).map(Some)
+}

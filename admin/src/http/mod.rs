@@ -4,15 +4,18 @@
 //! `docs/openapi.json`.
 
 mod audit;
+mod deployments;
 mod domains;
 mod error;
 pub mod extract;
 mod invitations;
 mod keys;
+mod models;
 mod nodes;
 mod pats;
 mod pieces;
 mod roles;
+mod routes;
 mod scopes;
 mod tokens;
 mod usage;
@@ -69,6 +72,9 @@ fn described() -> (Router<App>, utoipa::openapi::OpenApi) {
         .merge(invitations::routes())
         .merge(pats::routes())
         .merge(scopes::routes())
+        .merge(deployments::routes())
+        .merge(models::routes())
+        .merge(routes::routes())
         .split_for_parts()
 }
 

@@ -11,15 +11,18 @@
 //! Commits are on the disk when they return (`synchronous = FULL`).
 
 pub mod audit;
+pub mod deployments;
 pub mod derive;
 pub mod domains;
 pub mod feed;
 pub mod invitations;
 pub mod keys;
 pub mod logins;
+pub mod models;
 pub mod nodes;
 pub mod pats;
 pub mod roles;
+pub mod routes;
 pub mod scopes;
 pub mod tx;
 pub mod usage;

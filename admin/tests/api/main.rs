@@ -1,11 +1,14 @@
 //! The API from outside: the real program on ports of its own, with a state directory of its own.
 
+mod deployments;
 mod domains;
 mod feed;
 mod invitations;
+mod models;
 mod pats;
 mod reports;
 mod roles;
+mod routes;
 mod scopes;
 mod support;
 mod tokens;

@@ -10,6 +10,7 @@
 
 pub mod base64url;
 pub mod cidr;
+pub mod endpoint;
 pub mod feed;
 pub mod ids;
 pub mod jwt;

@@ -19,6 +19,13 @@ impl Server {
         let role = self.admin_call("POST", &format!("/domains/{domain}/roles"), Some(&role)).expect(201);
         text(&role, "id")
     }
+
+    /// Makes a deployment of one endpoint, as the superadmin.
+    #[track_caller]
+    pub(crate) fn add_deployment(&self, name: &str) {
+        let deployment = json!({ "name": name, "endpoints": [{ "url": "http://127.0.0.1:1" }] });
+        self.admin_call("POST", "/api/v1/deployments", Some(&deployment)).expect(201);
+    }
 }
 
 /// A member of an object that is a text.
