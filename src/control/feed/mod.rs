@@ -4,10 +4,12 @@
 //! |---|---|
 //! | `reader` | the thread that follows the feed: frames → tables → control thread → disk |
 //! | `frames`, `lines` | lines and frames, without a socket |
+//! | `end` | why a connection is over |
 //! | `compile` | record lines → tables while they arrive; opens sealed credentials |
 //! | `last_good` | the tables on disk |
 //! | `report` | the thread that says what this node holds and what its cores have adopted |
 //! | `usage`, `spool`, `ship` | records → lines on disk → admin |
+//! | `event`, `figures` | what is told, what is counted |
 //! | `client`, `backoff` | HTTP towards admin; how long to wait after a failure |
 //!
 //! # Promises
@@ -18,6 +20,9 @@
 mod backoff;
 mod client;
 mod compile;
+mod end;
+mod event;
+mod figures;
 mod frames;
 mod last_good;
 mod lines;
@@ -33,7 +38,6 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender};
 use std::time::{Duration, Instant};
 
@@ -42,10 +46,12 @@ use cube_wire::seal::FleetKey;
 use super::instance;
 use crate::cores::{CoreHandle, Door};
 use crate::record::Batch;
-use crate::settings::{self, Origin, Settings};
+use crate::settings::{self, Settings};
 use crate::tables::Tables;
 use backoff::Backoff;
 use client::Admin;
+pub use event::FeedEvent;
+pub(super) use figures::Figures;
 use reader::Reader;
 pub(super) use report::NodeNews;
 use usage::Usage;
@@ -71,133 +77,6 @@ pub(super) enum How {
     Delta,
     /// Names have other addresses.
     Addresses,
-}
-
-/// What an operator wants to know of the feed.
-#[derive(Debug)]
-pub enum FeedEvent {
-    /// The feed is heard.
-    Connected {
-        /// Where.
-        origin: Origin,
-    },
-    /// It is not, or was refused; the proxy goes on with what it has and tries again.
-    Lost {
-        /// Why.
-        reason: String,
-        /// There are tables all the same.
-        serving: bool,
-    },
-    /// The database behind admin is another one, or was restored: its tables were adopted whole.
-    OtherEpoch {
-        /// What was held.
-        from: String,
-        /// What is held now.
-        to: String,
-    },
-    /// The file of last good tables is of no use.
-    NoLastGood {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        reason: String,
-    },
-    /// The disk does not take the last good tables. They are in force; a restart without admin would begin with older ones.
-    NotRemembered {
-        /// What the system said.
-        reason: String,
-    },
-    /// The feed has not confirmed the tables for longer than `admin.staleness_max_s`: everything gets 503.
-    Stale,
-    /// It has, and they are decided with again.
-    Fresh,
-}
-
-impl fmt::Display for FeedEvent {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Connected { origin } => write!(f, "feed: connected to {origin}"),
-            Self::Lost { reason, serving: true } => {
-                write!(f, "feed: {reason}; going on with the tables that there are")
-            }
-            Self::Lost { reason, serving: false } => {
-                write!(f, "feed: {reason}; there are no tables yet, so every request gets 503")
-            }
-            Self::OtherEpoch { from, to } => write!(
-                f,
-                "feed: THE EPOCH HAS CHANGED from {from} to {to}: another database, or one that was restored; its tables are \
-                 adopted whole"
-            ),
-            Self::NoLastGood { path, reason } => {
-                write!(f, "feed: the last good tables are not used: {}: {reason}", path.display())
-            }
-            Self::NotRemembered { reason } => write!(f, "feed: the tables cannot be remembered: {reason}"),
-            Self::Stale => {
-                f.write_str("feed: the tables are older than admin.staleness_max_s: every request gets 503")
-            }
-            Self::Fresh => f.write_str("feed: the tables are confirmed again"),
-        }
-    }
-}
-
-/// Counts that the feed's threads keep and the ops listener reads.
-#[derive(Debug)]
-pub(super) struct Figures {
-    pub(super) connected: AtomicBool,
-    pub(super) connections: AtomicU64,
-    pub(super) snapshots: AtomicU64,
-    pub(super) snapshots_refused: AtomicU64,
-    pub(super) deltas: AtomicU64,
-    pub(super) deltas_refused: AtomicU64,
-    pub(super) usage_spooled: AtomicU64,
-    pub(super) usage_sent: AtomicU64,
-    /// For want of room in the spool, or because the disk refused them.
-    pub(super) usage_not_spooled: AtomicU64,
-    /// Refused by admin, one by one.
-    pub(super) usage_refused: AtomicU64,
-    pub(super) spool_bytes: AtomicU64,
-    base: Instant,
-    /// When the tables were last confirmed, in milliseconds from `base`; [`NEVER`]: not yet.
-    heard_ms: AtomicI64,
-}
-
-const NEVER: i64 = i64::MIN;
-
-impl Default for Figures {
-    fn default() -> Self {
-        Self {
-            connected: AtomicBool::default(),
-            connections: AtomicU64::default(),
-            snapshots: AtomicU64::default(),
-            snapshots_refused: AtomicU64::default(),
-            deltas: AtomicU64::default(),
-            deltas_refused: AtomicU64::default(),
-            usage_spooled: AtomicU64::default(),
-            usage_sent: AtomicU64::default(),
-            usage_not_spooled: AtomicU64::default(),
-            usage_refused: AtomicU64::default(),
-            spool_bytes: AtomicU64::default(),
-            base: Instant::now(),
-            heard_ms: AtomicI64::new(NEVER),
-        }
-    }
-}
-
-impl Figures {
-    /// The tables that are held were confirmed so long ago.
-    pub(super) fn heard_before(&self, age: Duration) {
-        let since_base = i64::try_from(self.base.elapsed().as_millis()).unwrap_or(i64::MAX);
-        let age = i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
-        self.heard_ms.store(since_base.saturating_sub(age).max(NEVER + 1), Ordering::Relaxed);
-    }
-
-    /// Time since the tables were confirmed; `None`: never.
-    pub(super) fn age(&self) -> Option<Duration> {
-        let heard = self.heard_ms.load(Ordering::Relaxed);
-        let since_base = i64::try_from(self.base.elapsed().as_millis()).unwrap_or(i64::MAX);
-        let age = since_base.saturating_sub(heard);
-        (heard != NEVER).then(|| Duration::from_millis(u64::try_from(age).unwrap_or(0)))
-    }
 }
 
 /// Why there is no feed.
@@ -359,17 +238,6 @@ fn machine_name() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_age_of_tables_counts_from_when_they_were_confirmed() {
-        let figures = Figures::default();
-        assert_eq!(figures.age(), None);
-        figures.heard_before(Duration::from_secs(100));
-        let age = figures.age().expect("heard");
-        assert!((100..200).contains(&age.as_secs()), "{age:?}");
-        figures.heard_before(Duration::MAX);
-        assert!(figures.age().expect("heard") > Duration::from_secs(1 << 40));
-    }
 
     #[test]
     fn a_machine_has_a_name_that_a_node_can_have() {

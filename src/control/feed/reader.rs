@@ -20,8 +20,9 @@ use std::time::{Duration, Instant};
 use cube_wire::seal::FleetKey;
 
 use super::backoff::Backoff;
-use super::client::{Admin, ClientError};
+use super::client::Admin;
 use super::compile::{change, compile, told};
+use super::end::{DELTA_BYTES_MAX, FeedEnd};
 use super::frames::{FrameError, Frames, Heading, Step};
 use super::last_good::{self, LastGood, NotLoaded, Remember, SnapshotFile};
 use super::lines::{LineEnd, read_line};
@@ -32,8 +33,6 @@ use crate::tables::{Problem, Tables};
 
 /// Frames that wait for the disk. When it stalls for longer, the file stops and a snapshot begins it anew.
 const REMEMBER_MAX: usize = 1024;
-/// The lines of one delta. A transaction that changes more is taken as a snapshot.
-const DELTA_BYTES_MAX: usize = 256 << 20;
 /// Heartbeats of a newer generation than ours before we believe that we have missed it.
 const BEHIND_MAX: u32 = 5;
 /// How often the file of last good tables is marked as confirmed.
@@ -47,75 +46,6 @@ const SNAPSHOT_FOR_FILE_EVERY: Duration = Duration::from_secs(600);
 struct Held {
     tables: Arc<Tables>,
     epoch: Arc<str>,
-}
-
-/// Why a connection is over.
-#[derive(Debug, thiserror::Error)]
-enum FeedEnd {
-    #[error(transparent)]
-    Client(ClientError),
-    #[error("nothing was heard for too long")]
-    Silent,
-    #[error("the feed ended")]
-    Ended,
-    #[error(transparent)]
-    Frame(#[from] FrameError),
-    #[error("a delta of generation {base}, while {held} is held")]
-    Gap { base: u64, held: u64 },
-    #[error("another epoch, {0}")]
-    OtherEpoch(String),
-    #[error("generation {generation} of the epoch in which {held} is held")]
-    WentBack { generation: u64, held: u64 },
-    #[error("generation {generation} was announced and did not come")]
-    Behind { generation: u64 },
-    #[error("a delta of more than {DELTA_BYTES_MAX} bytes")]
-    TooLarge,
-    #[error("the snapshot of generation {generation} was refused: {reason}")]
-    SnapshotRefused { generation: u64, reason: String },
-    #[error("the delta to generation {generation} was refused: {reason}")]
-    DeltaRefused { generation: u64, reason: String },
-    /// Not a failure: we want to begin the file anew.
-    #[error("a snapshot is wanted")]
-    WantsSnapshot,
-}
-
-impl From<io::Error> for FeedEnd {
-    fn from(error: io::Error) -> Self {
-        ClientError::from(error).into()
-    }
-}
-
-impl From<ClientError> for FeedEnd {
-    fn from(error: ClientError) -> Self {
-        match error {
-            // What a socket says whose read has waited for as long as it may.
-            ClientError::Io(error) if error.kind() == io::ErrorKind::WouldBlock => Self::Silent,
-            other @ (ClientError::Io(_) | ClientError::Head(_) | ClientError::Status(_)) => {
-                Self::Client(other)
-            }
-        }
-    }
-}
-
-impl FeedEnd {
-    /// Whether what we hold is of no use to the next connection. Of an admin that went back it is: shown what we hold, it sees that its
-    /// database was restored, and begins another epoch.
-    const fn asks_for_a_snapshot(&self) -> bool {
-        match self {
-            Self::Gap { .. }
-            | Self::OtherEpoch(_)
-            | Self::TooLarge
-            | Self::SnapshotRefused { .. }
-            | Self::DeltaRefused { .. }
-            | Self::WantsSnapshot => true,
-            Self::Client(_)
-            | Self::Silent
-            | Self::Ended
-            | Self::Frame(_)
-            | Self::WentBack { .. }
-            | Self::Behind { .. } => false,
-        }
-    }
 }
 
 type Found = (BTreeSet<(String, u16)>, HashMap<(String, u16), Vec<SocketAddr>>);
