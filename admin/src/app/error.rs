@@ -74,6 +74,7 @@ impl From<StoreError> for AppError {
         match error {
             StoreError::Taken(what) => Self::Conflict(format!("{what} is taken")),
             StoreError::InUse(what) => Self::Conflict(format!("{what} still use it")),
+            StoreError::Gone => Self::NotFound("entity"),
             error @ (StoreError::Database(_) | StoreError::Damaged(_) | StoreError::Migrate(_)) => {
                 Self::internal(error)
             }

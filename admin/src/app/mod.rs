@@ -13,6 +13,8 @@ pub mod models;
 pub mod nodes;
 pub mod pats;
 pub mod principal;
+#[cfg(test)]
+mod replay;
 pub mod roles;
 pub mod routes;
 pub mod scopes;

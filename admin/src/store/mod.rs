@@ -54,6 +54,9 @@ pub enum StoreError {
     /// Something that stays names what was to go.
     #[error("{0} still use it")]
     InUse(&'static str),
+    /// What it names went away meanwhile: a user who was deleted while asking for something.
+    #[error("what it names is gone")]
+    Gone,
     /// The database failed, or a row is not what we write.
     #[error("database: {0}")]
     Database(#[source] sqlx::Error),
@@ -67,7 +70,10 @@ pub enum StoreError {
 
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
-        Self::Database(error)
+        match error.as_database_error().is_some_and(|error| error.is_foreign_key_violation()) {
+            true => Self::Gone,
+            false => Self::Database(error),
+        }
     }
 }
 
@@ -80,7 +86,7 @@ impl StoreError {
             let message = error.message().to_owned();
             columns.iter().find(|(column, _)| message.contains(column)).map(|(_, name)| *name)
         });
-        hit.map_or(Self::Database(error), Self::Taken)
+        hit.map_or_else(|| Self::from(error), Self::Taken)
     }
 }
 

@@ -1,5 +1,6 @@
 //! Models of domains.
 
+use crate::pats::make;
 use crate::support::{Server, json, text};
 
 #[test]
@@ -134,4 +135,65 @@ fn what_cannot_be_a_model_is_refused() {
     server
         .admin_call("GET", "/api/v1/domains/3aa2aa87-f29b-455d-aa68-1e874804f786/models", None)
         .expect_error(404);
+}
+
+#[test]
+fn a_pat_reaches_the_models_that_its_scopes_name_and_its_owner_may_use() {
+    let server = Server::start();
+    let (_, ada) = server.add_user("ada");
+    let (domain, other) = (server.add_domain(&ada, "d"), server.add_domain(&ada, "e"));
+    let base = format!("/api/v1/domains/{domain}/models");
+    for name in ["m", "n"] {
+        server.call("POST", &base, &ada, Some(&json!({ "name": name }))).expect(201);
+    }
+    let pat = |name: &str, entity_type: &str, entity_id: &str, operation: &str| {
+        let scope = json!({ "entity_type": entity_type, "domain_id": domain, "entity_id": entity_id,
+            "operation": operation });
+        make(&server, &ada, &json!({ "name": name, "duration": "1h", "scopes": [scope] })).1
+    };
+    let (one, any) = (pat("one", "models", "m", "llm_read"), pat("any", "models", "*", "llm_read"));
+    let (whole, update) =
+        (pat("whole", "domains", "*", "llm_read"), pat("update", "domains", &domain, "llm_update"));
+    let total = |pat: &str| server.call("GET", &base, pat, None).expect(200)["total"].clone();
+    assert_eq!((total(&one), total(&any), total(&whole)), (json!(1), json!(2), json!(2)));
+    server.call("GET", &base, &update, None).expect_error(403);
+    server.call("GET", &format!("{base}/m"), &one, None).expect(200);
+    server.call("GET", &format!("{base}/n"), &one, None).expect_error(403);
+    server.call("PATCH", &format!("{base}/m"), &update, Some(&json!({}))).expect(200);
+    server.call("PATCH", &format!("{base}/m"), &whole, Some(&json!({}))).expect_error(403);
+    // Its owner's other domain does not exist for it; nor does what no scope can name.
+    server.call("GET", &format!("/api/v1/domains/{other}/models"), &whole, None).expect_error(404);
+    server.call("GET", &format!("/domains/{domain}"), &whole, None).expect_error(403);
+    let seen = server.call("GET", "/domains", &whole, None).expect(200);
+    assert_eq!((&seen["total"], text(&seen["domains"][0], "id")), (&json!(1), domain.clone()));
+    server.call("POST", "/domains", &whole, Some(&json!({ "name": "x" }))).expect_error(403);
+    server.call("GET", "/invitations", &whole, None).expect_error(403);
+
+    let full = make(&server, &ada, &json!({ "name": "full", "duration": "1h", "full_access": true })).1;
+    server.call("POST", "/domains", &full, Some(&json!({ "name": "x" }))).expect(201);
+    server.call("GET", &format!("/api/v1/domains/{other}/models"), &full, None).expect(200);
+}
+
+#[test]
+fn a_superadmins_pat_is_narrowed_too() {
+    let server = Server::start();
+    let (_, ada) = server.add_user("ada");
+    let domain = server.add_domain(&ada, "d");
+    let scope =
+        json!({ "entity_type": "domains", "domain_id": domain, "entity_id": "*", "operation": "read" });
+    let pat = make(&server, &server.admin, &json!({ "name": "p", "duration": "1h", "scopes": [scope] })).1;
+    server.call("GET", &format!("/domains/{domain}"), &pat, None).expect(200);
+    for (method, path) in [
+        ("POST", format!("/domains/{domain}/freeze")),
+        ("POST", format!("/domains/{domain}/enable")),
+        ("DELETE", format!("/domains/{domain}")),
+        ("GET", "/api/v1/deployments".to_owned()),
+        ("GET", "/api/routes".to_owned()),
+    ] {
+        server.call(method, &path, &pat, None).expect_error(403);
+    }
+    // A PAT loses what it may do in a domain with that domain, and nothing else.
+    server.admin_call("DELETE", &format!("/domains/{domain}"), None).expect(204);
+    server.call("GET", &format!("/domains/{domain}"), &pat, None).expect_error(404);
+    server.call("GET", "/users/profile", &pat, None).expect(200);
 }
