@@ -126,7 +126,7 @@ struct CreatePat {
 }
 
 /// Make a PAT; the answer is the only one that shows its secret
-#[utoipa::path(post, path = "/pats", tag = "pats", request_body = CreatePat,
+#[utoipa::path(post, path = "/pats", tag = "pats", operation_id = "create_pat", request_body = CreatePat,
     responses((status = 201, body = Pat), Errors))]
 async fn create(
     State(app): State<App>,
@@ -187,7 +187,7 @@ struct PatPage {
 }
 
 /// The caller's PATs, newest first
-#[utoipa::path(get, path = "/pats", tag = "pats", params(Filter, Paging),
+#[utoipa::path(get, path = "/pats", tag = "pats", operation_id = "list_pats", params(Filter, Paging),
     responses((status = 200, body = PatPage), Errors))]
 async fn list(
     State(app): State<App>,
@@ -202,21 +202,21 @@ async fn list(
 }
 
 /// Delete all of the caller's PATs
-#[utoipa::path(delete, path = "/pats", tag = "pats", responses((status = 200), Errors))]
+#[utoipa::path(delete, path = "/pats", tag = "pats", operation_id = "clear_pats", responses((status = 200), Errors))]
 async fn clear(State(app): State<App>, caller: Caller) -> ApiResult<StatusCode> {
     app.clear_pats(&caller.principal, &caller.asker).await?;
     Ok(StatusCode::OK)
 }
 
 /// One PAT
-#[utoipa::path(get, path = "/pats/{id}", tag = "pats", params(("id" = Uuid, Path)),
+#[utoipa::path(get, path = "/pats/{id}", tag = "pats", operation_id = "view_pat", params(("id" = Uuid, Path)),
     responses((status = 200, body = Pat), Errors))]
 async fn view(State(app): State<App>, caller: Caller, Path(id): Path<Uuid>) -> ApiResult<Body<Pat>> {
     Ok(Body(app.view_pat(&caller.principal, PatId(id)).await?.into()))
 }
 
 /// Delete a PAT
-#[utoipa::path(delete, path = "/pats/{id}", tag = "pats", params(("id" = Uuid, Path)),
+#[utoipa::path(delete, path = "/pats/{id}", tag = "pats", operation_id = "delete_pat", params(("id" = Uuid, Path)),
     responses((status = 204), Errors))]
 async fn delete(State(app): State<App>, caller: Caller, Path(id): Path<Uuid>) -> ApiResult<StatusCode> {
     app.delete_pat(&caller.principal, &caller.asker, PatId(id)).await?;
@@ -230,7 +230,7 @@ struct RenamePat {
 }
 
 /// Rename a PAT
-#[utoipa::path(patch, path = "/pats/{id}/name", tag = "pats", params(("id" = Uuid, Path)),
+#[utoipa::path(patch, path = "/pats/{id}/name", tag = "pats", operation_id = "rename_pat", params(("id" = Uuid, Path)),
     request_body = RenamePat, responses((status = 202, body = Pat), Errors))]
 async fn rename(
     State(app): State<App>,
@@ -250,7 +250,7 @@ struct DescribePat {
 }
 
 /// Change what is said of a PAT
-#[utoipa::path(patch, path = "/pats/{id}/description", tag = "pats", params(("id" = Uuid, Path)),
+#[utoipa::path(patch, path = "/pats/{id}/description", tag = "pats", operation_id = "describe_pat", params(("id" = Uuid, Path)),
     request_body = DescribePat, responses((status = 202, body = Pat), Errors))]
 async fn describe(
     State(app): State<App>,
@@ -274,7 +274,7 @@ struct ResetSecret {
 }
 
 /// Give a PAT another secret and end; takes a revocation back
-#[utoipa::path(patch, path = "/pats/{id}/secret/reset", tag = "pats", params(("id" = Uuid, Path)),
+#[utoipa::path(patch, path = "/pats/{id}/secret/reset", tag = "pats", operation_id = "reset_pat_secret", params(("id" = Uuid, Path)),
     request_body = ResetSecret, responses((status = 200, body = Pat), Errors))]
 async fn reset(
     State(app): State<App>,
@@ -288,7 +288,7 @@ async fn reset(
 }
 
 /// End a PAT; it stays in the list
-#[utoipa::path(patch, path = "/pats/{id}/secret/revoke", tag = "pats", params(("id" = Uuid, Path)),
+#[utoipa::path(patch, path = "/pats/{id}/secret/revoke", tag = "pats", operation_id = "revoke_pat", params(("id" = Uuid, Path)),
     responses((status = 204), Errors))]
 async fn revoke(State(app): State<App>, caller: Caller, Path(id): Path<Uuid>) -> ApiResult<StatusCode> {
     app.revoke_pat(&caller.principal, &caller.asker, PatId(id)).await?;

@@ -82,7 +82,7 @@ struct ScopePage {
 }
 
 /// A PAT's scopes
-#[utoipa::path(get, path = "/pats/{id}/scope", tag = "pats", params(("id" = Uuid, Path), Paging),
+#[utoipa::path(get, path = "/pats/{id}/scope", tag = "pats", operation_id = "list_scopes", params(("id" = Uuid, Path), Paging),
     responses((status = 200, body = ScopePage), Errors))]
 async fn list(
     State(app): State<App>,
@@ -103,7 +103,7 @@ struct AddScopes {
 }
 
 /// Add scopes, all or none; one for `*` takes the place of those for single entities
-#[utoipa::path(patch, path = "/pats/{id}/scope/add", tag = "pats", params(("id" = Uuid, Path)),
+#[utoipa::path(patch, path = "/pats/{id}/scope/add", tag = "pats", operation_id = "add_scopes", params(("id" = Uuid, Path)),
     request_body = AddScopes, responses((status = 200), Errors))]
 async fn add(
     State(app): State<App>,
@@ -124,7 +124,7 @@ struct RemoveScopes {
 }
 
 /// Remove scopes
-#[utoipa::path(patch, path = "/pats/{id}/scope/remove", tag = "pats", params(("id" = Uuid, Path)),
+#[utoipa::path(patch, path = "/pats/{id}/scope/remove", tag = "pats", operation_id = "remove_scopes", params(("id" = Uuid, Path)),
     request_body = RemoveScopes, responses((status = 200), Errors))]
 async fn remove(
     State(app): State<App>,
@@ -137,7 +137,7 @@ async fn remove(
 }
 
 /// Remove all scopes: the PAT can do nothing then
-#[utoipa::path(delete, path = "/pats/{id}/scope", tag = "pats", params(("id" = Uuid, Path)),
+#[utoipa::path(delete, path = "/pats/{id}/scope", tag = "pats", operation_id = "clear_scopes", params(("id" = Uuid, Path)),
     responses((status = 200), Errors))]
 async fn clear(State(app): State<App>, caller: Caller, Path(id): Path<Uuid>) -> ApiResult<StatusCode> {
     app.clear_scopes(&caller.principal, &caller.asker, PatId(id)).await?;
