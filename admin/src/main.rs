@@ -3,44 +3,50 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser};
 use cube_admin::app::users::{NewUser, prepare_user};
-use cube_admin::serve;
 use cube_admin::settings::Settings;
 use cube_admin::store::users;
+use cube_admin::{cli, secrets, serve};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Control plane of cube-proxy: users, domains, roles, PATs, deployments, models and routes.
 #[derive(Debug, Parser)]
-#[command(version)]
+#[command(name = "cube-admin", version)]
 struct Arguments {
+    #[command(flatten)]
+    place: PlaceOptions,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Where settings and state are; for the commands that act on them, not on the API.
+#[derive(Debug, Args)]
+struct PlaceOptions {
     /// The settings file [default: the built-in settings]
     #[arg(long, global = true, value_name = "FILE", env = "CUBE_ADMIN_CONFIG")]
     config: Option<PathBuf>,
     /// The state directory, instead of the one that the settings name
     #[arg(long, global = true, value_name = "DIR", env = "CUBE_ADMIN_STATE")]
     state: Option<PathBuf>,
-    #[command(subcommand)]
-    command: Command,
 }
 
+/// Commands that do not call the API; [`cli`] has the others.
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     /// Serve until SIGTERM or SIGINT
     Serve,
-    /// Make the first superadmin, in the state directory itself; the password is read from standard input
-    Bootstrap {
-        /// The username
-        #[arg(long)]
-        username: String,
-        /// The e-mail address
-        #[arg(long)]
-        email: Option<String>,
-    },
+    /// Print where the key is that proxies need; make it if there is none
+    FleetKey,
     /// Print the API's description (OpenAPI 3.1)
     Openapi,
+    /// Print a script that completes commands in a shell
+    Completion {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
 }
 
 #[tokio::main]
@@ -53,7 +59,7 @@ async fn main() -> ExitCode {
             tracing_subscriber::EnvFilter::try_from_env("CUBE_ADMIN_LOG").unwrap_or_else(|_| "info".into()),
         )
         .init();
-    match run(Arguments::parse()).await {
+    match run(&command().get_matches()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error:#}");
@@ -62,30 +68,57 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run(arguments: Arguments) -> anyhow::Result<()> {
-    let mut settings = match &arguments.config {
-        Some(path) => Settings::load(path)?,
-        None => Settings::default(),
-    };
-    if let Some(directory) = arguments.state {
-        settings.use_state_dir(directory);
+fn command() -> clap::Command {
+    Arguments::command().subcommands(cli::commands())
+}
+
+async fn run(matches: &ArgMatches) -> anyhow::Result<()> {
+    if let Some((name, of_command)) = matches.subcommand()
+        && cli::has(name)
+    {
+        return match cli::first_superadmin(name, of_command) {
+            Some(new) => {
+                make_first_superadmin(settings(PlaceOptions::from_arg_matches(matches)?)?, new).await
+            }
+            None => cli::run(name, of_command),
+        };
     }
+    let arguments = Arguments::from_arg_matches(matches)?;
+    let settings = settings(arguments.place)?;
     match arguments.command {
         Command::Serve => serve::serve(settings).await,
-        Command::Bootstrap { username, email } => bootstrap(settings, username, email).await,
+        Command::FleetKey => {
+            std::fs::create_dir_all(&settings.state_dir)?;
+            secrets::fleet_key(&settings.fleet_key_file)?;
+            println!("{}", settings.fleet_key_file.display());
+            Ok(())
+        }
         Command::Openapi => {
             println!("{}", serde_json::to_string_pretty(&cube_admin::http::openapi())?);
+            Ok(())
+        }
+        Command::Completion { shell } => {
+            clap_complete::generate(shell, &mut command(), "cube-admin", &mut std::io::stdout());
             Ok(())
         }
     }
 }
 
-async fn bootstrap(settings: Settings, username: String, email: Option<String>) -> anyhow::Result<()> {
-    let mut password = String::new();
-    std::io::stdin().read_line(&mut password)?;
-    let password = Some(password.trim_end_matches(['\r', '\n']).to_owned());
+fn settings(place: PlaceOptions) -> anyhow::Result<Settings> {
+    let mut settings = match &place.config {
+        Some(path) => Settings::load(path)?,
+        None => Settings::default(),
+    };
+    if let Some(directory) = place.state {
+        settings.use_state_dir(directory);
+    }
+    Ok(settings)
+}
+
+/// In the state directory itself: there is nobody yet who could log in.
+async fn make_first_superadmin(settings: Settings, mut new: NewUser) -> anyhow::Result<()> {
+    new.password = Some(cli::password()?);
     let app = serve::open(settings.into()).await?;
-    let new = NewUser { username, email, password, superadmin: true, ..NewUser::default() };
     let (row, hash) = prepare_user(new).await?;
     let mut tx = app.store.begin().await?;
     anyhow::ensure!(

@@ -5,4 +5,4 @@ mod server;
 
 pub(crate) use places::text;
 pub(crate) use serde_json::{Value, json};
-pub(crate) use server::{Answer, Server, node_token, post_to_feed, request};
+pub(crate) use server::{ADMIN, Answer, Server, node_token, post_to_feed, request};

@@ -68,12 +68,12 @@ impl Server {
         std::fs::create_dir(&state).expect("a directory for the test's state");
         let addresses = "[api]\naddress = \"127.0.0.1:0\"\n[feed]\naddress = \"127.0.0.1:0\"\n";
         std::fs::write(state.join("admin.toml"), format!("{addresses}{settings}")).expect("a settings file");
-        let mut bootstrap = command(&state, &["bootstrap", "--username", ADMIN.0]);
-        let mut bootstrap = bootstrap.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().expect("it starts");
-        let mut input = bootstrap.stdin.take().expect("piped");
+        let mut making = command(&state, &["user", "create", "--superadmin", "--username", ADMIN.0]);
+        let mut making = making.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().expect("it starts");
+        let mut input = making.stdin.take().expect("piped");
         writeln!(input, "{}", ADMIN.1).expect("it reads the password");
         drop(input);
-        assert!(bootstrap.wait().expect("it ends").success(), "bootstrap failed");
+        assert!(making.wait().expect("it ends").success(), "no first superadmin");
         let (process, api, feed) = spawn(&state);
         let mut server = Self { process, state, api, feed, admin: String::new() };
         server.admin = server.log_in(ADMIN.0, ADMIN.1);
