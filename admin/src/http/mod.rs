@@ -14,6 +14,7 @@ mod models;
 mod nodes;
 mod pats;
 mod pieces;
+mod prefer;
 mod roles;
 mod routes;
 mod scopes;
@@ -92,6 +93,7 @@ pub fn router(app: App) -> Router {
         .route("/openapi.json", get(move || async move { description }))
         .route("/health", get(health))
         .fallback(nothing_here)
+        .layer(middleware::from_fn_with_state(app.clone(), prefer::wait_for_nodes))
         .layer(middleware::from_fn(name_request))
         .with_state(app)
 }

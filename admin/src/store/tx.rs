@@ -5,6 +5,7 @@
 //! same transaction. So a crash at any point leaves all of a change or nothing of it, and what the feed says always follows
 //! from the rows.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 
 use cube_wire::feed::ChangeLine;
@@ -45,6 +46,22 @@ pub struct AuditEntry {
 pub struct Committed {
     /// The generation that carries the change to the proxies; `None`: they need not hear of it.
     pub generation: Option<u64>,
+}
+
+tokio::task_local! {
+    /// The newest generation that the work inside [`noting_generation`] has committed.
+    static COMMITTED: Cell<Option<u64>>;
+}
+
+/// Does some work, and tells the newest generation that it committed: for whoever wants to wait until proxies have adopted it, without
+/// every function on the way handing it through.
+pub async fn noting_generation<W: Future>(work: W) -> (W::Output, Option<u64>) {
+    COMMITTED
+        .scope(Cell::new(None), async {
+            let result = work.await;
+            (result, COMMITTED.with(Cell::get))
+        })
+        .await
 }
 
 /// A change in progress. Dropped without a commit, it never happened.
@@ -93,6 +110,7 @@ impl WriteTx {
         let Self { inner, newest, .. } = self;
         inner.commit().await?;
         if let Some(generation) = generation {
+            let _ = COMMITTED.try_with(|committed| committed.set(committed.get().max(Some(generation))));
             // Two commits may get here in the other order than they were made in.
             newest.send_if_modified(|newest| {
                 let newer = generation > *newest;

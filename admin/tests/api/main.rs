@@ -7,6 +7,7 @@ mod feed;
 mod invitations;
 mod models;
 mod pats;
+mod prefer;
 mod reports;
 mod roles;
 mod routes;

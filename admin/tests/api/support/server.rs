@@ -100,6 +100,19 @@ impl Server {
         paths.flat_map(|path| std::fs::read(path).expect("readable")).collect()
     }
 
+    /// Which history of changes the database is in, as the feed says in its first line.
+    pub(crate) fn epoch(&self) -> String {
+        let url = format!("{}/feed/v1/tables?node=asking", self.feed);
+        let request = ureq::get(url).header("authorization", format!("Bearer {}", node_token(self)));
+        let mut reader = BufReader::new(request.call().expect("the feed opens").into_body().into_reader());
+        let mut line = String::new();
+        reader.read_line(&mut line).expect("a line");
+        match cube_wire::feed::Frame::from_line(line.as_bytes()) {
+            Some(Ok(cube_wire::feed::Frame::Snapshot { epoch, .. })) => epoch,
+            other => panic!("not a snapshot: {other:?}"),
+        }
+    }
+
     /// An access token.
     #[track_caller]
     pub(crate) fn log_in(&self, username: &str, password: &str) -> String {
