@@ -58,6 +58,15 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
     ("control", &["crate::path"]),
 ];
 
+/// The same for cube-admin, under `admin/src`: SQL never leaves `store`, HTTP never leaves `http` and `feed`, `store` knows no rules.
+const FORBIDDEN_IN_ADMIN: &[(&str, &[&str])] = &[
+    ("app", &["sqlx", "axum", "StatusCode", "utoipa", "crate::http", "crate::feed", "crate::cli"]),
+    ("store", &["axum", "StatusCode", "crate::app", "crate::http", "crate::feed"]),
+    ("http", &["sqlx", "crate::cli"]),
+    ("feed", &["sqlx", "crate::cli"]),
+    ("", &["cube_proxy"]),
+];
+
 /// Folders whose code runs on a core: no blocking call, no lock, no other runtime.
 const HOT: &[&str] =
     &["path", "http1", "sse", "peek", "upstream", "socket", "buf", "local.rs", "operations.rs"];
@@ -119,6 +128,13 @@ fn every_folder_names_only_what_the_architecture_lets_it_name() {
 }
 
 #[test]
+fn every_folder_of_admin_names_only_what_it_may() {
+    let admin = root().join("admin/src");
+    let rules = FORBIDDEN_IN_ADMIN.iter().map(|(place, names)| (admin.join(place), *names));
+    assert_eq!(breaches(rules), Vec::<String>::new());
+}
+
+#[test]
 fn nothing_that_runs_on_a_core_blocks_locks_or_prints() {
     let rules = HOT.iter().map(|place| (root().join("src").join(place), NEVER_HOT));
     assert_eq!(breaches(rules), Vec::<String>::new());
@@ -137,7 +153,8 @@ fn unsafe_stands_in_one_place() {
 
 #[test]
 fn every_folder_says_what_it_is_for() {
-    for file in sources(&root().join("src")).iter().filter(|file| !is_test(file)) {
+    let of_both = ["src", "admin/src"].map(|place| sources(&root().join(place)));
+    for file in of_both.iter().flatten().filter(|file| !is_test(file)) {
         let text = fs::read_to_string(file).expect("a source");
         assert!(text.starts_with("//!"), "{} has no header", file.display());
     }
@@ -145,7 +162,7 @@ fn every_folder_says_what_it_is_for() {
 
 #[test]
 fn no_file_grows_past_what_one_can_read() {
-    for file in sources(&root().join("src")) {
+    for file in ["src", "admin"].iter().flat_map(|place| sources(&root().join(place))) {
         let lines = fs::read_to_string(&file).expect("a source").lines().count();
         assert!(lines <= 800, "{} has {lines} lines: reread it with scissors", file.display());
     }

@@ -79,9 +79,27 @@ pub fn get(address: SocketAddr, host: &str, path: &str, fields: &str) -> Result<
 /// # Errors
 /// As [`get`].
 pub fn post(address: SocketAddr, host: &str, path: &str, fields: &str, body: &str) -> Result<Answer> {
-    let length = body.len();
+    call("POST", address, host, path, fields, Some(body))
+}
+
+/// Sends a request of any method, with the JSON `body` if there is one, and reads the answer.
+///
+/// # Errors
+/// As [`get`].
+pub fn call(
+    method: &str,
+    address: SocketAddr,
+    host: &str,
+    path: &str,
+    fields: &str,
+    body: Option<&str>,
+) -> Result<Answer> {
+    let content = body.map_or_else(String::new, |body| {
+        format!("content-type: application/json\r\ncontent-length: {}\r\n", body.len())
+    });
+    let body = body.unwrap_or_default();
     let request = format!(
-        "POST {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n{fields}\r\n{body}"
+        "{method} {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n{content}{fields}\r\n{body}"
     );
     send(address, request.as_bytes())
 }

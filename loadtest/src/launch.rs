@@ -25,6 +25,8 @@ pub enum Output {
     Null,
     /// To our [`Child::stdout`]; errors go where ours go.
     Piped,
+    /// To our [`Child::stdout`]; errors go to a new file.
+    PipedAnd(PathBuf),
     /// Both streams to a new file.
     File(PathBuf),
 }
@@ -95,6 +97,11 @@ impl Launch {
             }
             Output::Piped => {
                 command.stdout(Stdio::piped());
+            }
+            Output::PipedAnd(path) => {
+                let file = std::fs::File::create(&path)
+                    .with_context(|| format!("cannot write {}", path.display()))?;
+                command.stdout(Stdio::piped()).stderr(file);
             }
             Output::File(path) => {
                 let file = std::fs::File::create(&path)

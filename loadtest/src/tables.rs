@@ -119,7 +119,7 @@ pub struct Service {
 }
 
 /// What a member may do: everything that uses a model, nothing that manages one.
-const MEMBER: [Operation; 12] = [
+pub const MEMBER: [Operation; 12] = [
     Operation::Read,
     Operation::LlmRead,
     Operation::LlmChatCompletions,
@@ -245,6 +245,14 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> Result<()> {
         .with_context(|| format!("cannot write {}", path.display()))?;
     file.write_all(bytes)?;
     Ok(())
+}
+
+/// A random text for a password: 43 characters that no shell and no JSON changes.
+///
+/// # Errors
+/// The operating system has no random numbers.
+pub fn random_text() -> Result<String> {
+    Ok(cube_wire::base64url::encode(&random::<32>()?))
 }
 
 fn random<const N: usize>() -> Result<[u8; N]> {

@@ -1,9 +1,8 @@
-//! The demo launcher with a stand-in for the proxy: a script that serves `/readyz` on the ops address of the generated
-//! settings. What the proxy itself does is tested elsewhere; here it is what the launcher writes, prints and leaves behind.
+//! The demo launcher with the real programs, which it builds itself: what it prints, fills, keeps and leaves behind.
 #![allow(clippy::unwrap_used, reason = "a test says so by failing")]
 
 use cube_loadtest::demo::Line;
-use cube_wire::{Record, read_records};
+use cube_loadtest::fetch::{self, Origin};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
@@ -28,25 +27,9 @@ impl Drop for Scratch {
     }
 }
 
-/// A directory of programs: the real mock, and the stand-in.
-fn programs(scratch: &Path) -> PathBuf {
-    let mock = env!("CARGO_BIN_EXE_cube-mock");
-    std::os::unix::fs::symlink(mock, scratch.join("cube-mock")).unwrap();
-    let script = format!(
-        "#!/bin/sh\n[ \"$1\" = --config ] || exit 9\n\
-         port=$(sed -n '/^\\[ops\\]/,/^$/s/^address = \".*:\\([0-9]*\\)\"/\\1/p' \"$2\")\n\
-         exec {mock} --port \"$port\"\n"
-    );
-    let proxy = scratch.join("cube-proxy");
-    std::fs::write(&proxy, script).unwrap();
-    std::fs::set_permissions(&proxy, std::fs::Permissions::from_mode(0o755)).unwrap();
-    scratch.to_owned()
-}
-
-fn start(scratch: &Path, arguments: &[&str]) -> (Child, Line) {
+fn start(arguments: &[&str]) -> (Child, Line) {
     let mut child = Command::new(env!("CARGO_BIN_EXE_cube-demo"))
-        .args(["--json", "--port", "0", "--ops-port", "0", "--bin-dir"])
-        .arg(scratch)
+        .args(["--json", "--port", "0", "--ops-port", "0", "--admin-port", "0", "--cores", "1"])
         .args(arguments)
         .stdout(Stdio::piped())
         .spawn()
@@ -57,6 +40,11 @@ fn start(scratch: &Path, arguments: &[&str]) -> (Child, Line) {
     (child, line)
 }
 
+fn end(mut demo: Child, signal: Signal) {
+    kill_process(pid(demo.id()), signal).unwrap();
+    assert!(demo.wait().unwrap().success());
+}
+
 fn pid(id: u32) -> Pid {
     Pid::from_raw(i32::try_from(id).unwrap()).unwrap()
 }
@@ -64,51 +52,92 @@ fn pid(id: u32) -> Pid {
 fn wait_until(what: &str, holds: impl Fn() -> bool) {
     let start = Instant::now();
     while !holds() {
-        assert!(start.elapsed() < Duration::from_secs(10), "{what}");
+        assert!(start.elapsed() < Duration::from_secs(20), "{what}");
         std::thread::sleep(Duration::from_millis(10));
     }
 }
 
+/// The status of a chat through the proxy.
+fn chat(line: &Line, pat: &str) -> u16 {
+    let origin = Origin::parse(&line.origin).unwrap();
+    let body = format!(r#"{{"model":"{}","messages":[{{"role":"user","content":"hi"}}]}}"#, line.model);
+    let path = format!("/proxy/{}/v1/chat/completions", line.domain);
+    let fields = format!("authorization: Bearer {pat}\r\n");
+    fetch::post(origin.address().unwrap(), &origin.authority, &path, &fields, &body).unwrap().status
+}
+
+/// Whether any file below holds the text.
+fn holds(directory: &Path, text: &str) -> Option<PathBuf> {
+    for entry in std::fs::read_dir(directory).unwrap().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            if let Some(found) = holds(&path, text) {
+                return Some(found);
+            }
+        } else if std::fs::read(&path).unwrap().windows(text.len()).any(|window| window == text.as_bytes()) {
+            return Some(path);
+        }
+    }
+    None
+}
+
 #[test]
-fn one_line_tells_all_and_the_tables_hold_the_pat_only_as_a_digest() {
-    let scratch = Scratch::new("line");
-    let (mut demo, line) = start(&programs(&scratch.0), &[]);
-    assert_eq!((line.domain.as_str(), line.model.as_str()), ("demo", "demo-model"));
-    let text = std::fs::read_to_string(line.state.join("tables.ndjson")).unwrap();
-    assert!(!text.contains(&line.pat));
-    let mode = std::fs::metadata(line.state.join("tables.ndjson")).unwrap().permissions().mode();
-    assert_eq!(mode & 0o777, 0o600);
-    let records: Vec<Record> = read_records(text.as_bytes()).map(|(_, record)| record.unwrap()).collect();
-    let id = cube_wire::pat::parse(line.pat.as_bytes()).unwrap().pat;
-    let found =
-        records.iter().any(|record| matches!(record, Record::Pat(pat) if pat.id == id && !pat.revoked));
-    assert!(found, "the PAT is in the tables");
-    kill_process(pid(demo.id()), Signal::INT).unwrap();
-    assert!(demo.wait().unwrap().success());
-    wait_until("the proxy has ended", || test_kill_process(pid(line.proxy_pid)).is_err());
+fn one_line_tells_all_every_pat_does_what_it_is_there_for_and_secrets_stay_in_one_file() {
+    let (demo, line) = start(&[]);
+    assert_eq!(
+        (line.domain.as_str(), line.model.as_str(), line.user.as_str()),
+        ("demo", "demo-model", "admin")
+    );
+    let refused = &line.refused;
+    for (pat, status) in [
+        (&line.pat, 200),
+        (&refused.revoked, 401),
+        (&refused.expired, 401),
+        (&refused.wrong_scope, 403),
+        (&refused.wrong_domain, 404),
+    ] {
+        assert_eq!(chat(&line, pat), status);
+    }
+    // One origin: the proxy serves admin's API as well, and the password is admin's.
+    for url in [&line.admin, &line.origin] {
+        let origin = Origin::parse(url).unwrap();
+        let login = format!(r#"{{"username":"{}","password":"{}"}}"#, line.user, line.password);
+        let answer =
+            fetch::post(origin.address().unwrap(), &origin.authority, "/users/tokens/issue", "", &login);
+        assert_eq!(answer.unwrap().status, 201, "{url}");
+    }
+    let kept = line.state.join("demo.json");
+    assert_eq!(std::fs::metadata(&kept).unwrap().permissions().mode() & 0o777, 0o600);
+    std::fs::remove_file(kept).unwrap();
+    for secret in [&line.pat, &refused.wrong_scope, &line.password] {
+        assert_eq!(holds(&line.state, secret), None);
+    }
+    end(demo, Signal::INT);
+    for id in [line.proxy_pid, line.admin_pid] {
+        wait_until("both have ended", || test_kill_process(pid(id)).is_err());
+    }
     assert!(!line.state.exists(), "the temporary state is removed");
 }
 
 #[test]
 fn a_named_state_keeps_its_pats_and_a_real_upstream_names_its_models() {
     let scratch = Scratch::new("state");
-    let programs = programs(&scratch.0);
     let state = scratch.0.join("kept");
     let options = cube_loadtest::mock::Options {
         models: vec!["first".to_owned(), "second".to_owned()],
         ..Default::default()
     };
-    let upstream = cube_loadtest::mock::Mock::start(&options).unwrap();
-    let url = format!("http://{}/v1/", upstream.address());
-    let arguments = ["--state", state.to_str().unwrap(), "--upstream", &url];
     let mut pats = Vec::new();
     for _ in 0..2 {
-        let (mut demo, line) = start(&programs, &arguments);
+        // Another port each time: the kept deployment has to follow it.
+        let upstream = cube_loadtest::mock::Mock::start(&options).unwrap();
+        let url = format!("http://{}/v1/", upstream.address());
+        let (demo, line) = start(&["--state", state.to_str().unwrap(), "--upstream", &url]);
         assert_eq!(line.models, ["first", "second"]);
         assert_eq!(line.upstream, format!("http://{}", upstream.address()));
-        pats.push(line.pat);
-        kill_process(pid(demo.id()), Signal::TERM).unwrap();
-        demo.wait().unwrap();
+        wait_until("the deployment of this run", || chat(&line, &line.pat) == 200);
+        pats.push(line.pat.clone());
+        end(demo, Signal::TERM);
     }
     assert_eq!(pats[0], pats[1]);
     assert!(state.join("proxy.toml").exists());
@@ -116,22 +145,29 @@ fn a_named_state_keeps_its_pats_and_a_real_upstream_names_its_models() {
 
 #[test]
 fn a_demo_that_is_killed_leaves_no_process_behind() {
-    let scratch = Scratch::new("killed");
-    let (mut demo, line) = start(&programs(&scratch.0), &[]);
+    let (mut demo, line) = start(&[]);
     demo.kill().unwrap();
     demo.wait().unwrap();
-    wait_until("the proxy has ended", || test_kill_process(pid(line.proxy_pid)).is_err());
+    for id in [line.proxy_pid, line.admin_pid] {
+        wait_until("both have ended", || test_kill_process(pid(id)).is_err());
+    }
     let _ = std::fs::remove_dir_all(&line.state);
 }
 
 #[test]
-fn a_proxy_that_does_not_start_is_told_with_what_it_said() {
+fn a_program_that_does_not_start_is_told_with_what_it_said() {
     let scratch = Scratch::new("broken");
-    let directory = programs(&scratch.0);
-    std::fs::write(directory.join("cube-proxy"), "#!/bin/sh\necho no such key: x; exit 3\n").unwrap();
+    let mock = env!("CARGO_BIN_EXE_cube-mock");
+    std::os::unix::fs::symlink(mock, scratch.0.join("cube-mock")).unwrap();
+    for name in ["cube-admin", "cube-proxy"] {
+        let program = scratch.0.join(name);
+        let script = "#!/bin/sh\n[ \"$3\" = user ] && exit 0\necho no such key: x >&2; exit 3\n";
+        std::fs::write(&program, script).unwrap();
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
     let output = Command::new(env!("CARGO_BIN_EXE_cube-demo"))
         .args(["--json", "--bin-dir"])
-        .arg(&directory)
+        .arg(&scratch.0)
         .output()
         .unwrap();
     let text = String::from_utf8_lossy(&output.stderr).into_owned();

@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 
 /// Where the programs are.
 pub(super) struct Programs {
+    pub(super) admin: PathBuf,
     pub(super) proxy: PathBuf,
     pub(super) mock: PathBuf,
 }
@@ -20,8 +21,14 @@ pub(super) fn programs(options: &Options) -> Result<Programs> {
     if !options.no_build && options.bin_dir.is_none() {
         build(beside, options)?;
     }
-    let programs = Programs { proxy: directory.join("cube-proxy"), mock: directory.join("cube-mock") };
-    let needed = [Some(&programs.proxy), options.upstream.is_none().then_some(&programs.mock)];
+    let in_directory = |name| directory.join(name);
+    let programs = Programs {
+        admin: in_directory("cube-admin"),
+        proxy: in_directory("cube-proxy"),
+        mock: in_directory("cube-mock"),
+    };
+    let needed =
+        [Some(&programs.admin), Some(&programs.proxy), options.upstream.is_none().then_some(&programs.mock)];
     for program in needed.into_iter().flatten() {
         if !program.is_file() {
             bail!("{} is not there; run without --no-build and --bin-dir to build it", program.display());
@@ -30,7 +37,7 @@ pub(super) fn programs(options: &Options) -> Result<Programs> {
     Ok(programs)
 }
 
-/// Two builds, so that each program gets exactly the features it gets when built alone, and nothing is built twice.
+/// One build each, so that each program gets exactly the features it gets when built alone, and nothing is built twice.
 fn build(beside: &Path, options: &Options) -> Result<()> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
     let profile: &[&str] = match beside.file_name().and_then(|name| name.to_str()) {
@@ -38,7 +45,7 @@ fn build(beside: &Path, options: &Options) -> Result<()> {
         Some("debug") | None => &[],
         Some(other) => &["--profile", other],
     };
-    let mut wanted = vec![("cube-proxy", "cube-proxy")];
+    let mut wanted = vec![("cube-proxy", "cube-proxy"), ("cube-admin", "cube-admin")];
     if options.upstream.is_none() {
         wanted.push(("cube-loadtest", "cube-mock"));
     }

@@ -1,8 +1,10 @@
-//! The demo: builds cube-proxy, starts the sample model server and the proxy as processes of their own with generated
-//! tables, prints a line to copy, runs until interrupted. In the order of what happens: `build` → `state` → `run`.
+//! The demo: builds both programs, starts the sample model server, cube-admin and cube-proxy as processes of their own, fills
+//! admin through its API, prints a line to copy, runs until interrupted. In the order of what happens: `build` → `state` →
+//! `run` → `seed`.
 
 mod build;
 mod run;
+mod seed;
 mod state;
 
 use std::path::PathBuf;
@@ -12,7 +14,7 @@ use std::path::PathBuf;
 #[command(
     name = "cube-demo",
     version,
-    about = "A proxy, a model server behind it, and a PAT to try them with."
+    about = "A control plane, a proxy, a model server behind it, and a PAT to try them with."
 )]
 pub struct Options {
     /// Use this model server instead of the sample one: http://host:port[/base].
@@ -24,7 +26,7 @@ pub struct Options {
     /// The model to offer, instead of what the upstream's /v1/models says.
     #[arg(long, value_name = "NAME")]
     pub model: Option<String>,
-    /// Keep tables, settings and PATs in this directory, and use those that are there.
+    /// Keep database, settings and PATs in this directory, and use those that are there.
     #[arg(long, value_name = "DIR")]
     pub state: Option<PathBuf>,
     /// Print one line of JSON once everything is ready, and nothing else.
@@ -36,6 +38,9 @@ pub struct Options {
     /// Port of the proxy's metrics and readiness; as `port`, from 9464.
     #[arg(long)]
     pub ops_port: Option<u16>,
+    /// Port of cube-admin; as `port`, from 8081.
+    #[arg(long)]
+    pub admin_port: Option<u16>,
     /// Threads of the proxy; without it one per CPU.
     #[arg(long)]
     pub cores: Option<usize>,
@@ -59,6 +64,12 @@ pub struct Line {
     pub origin: String,
     /// `http://host:port` of its metrics and readiness.
     pub ops: String,
+    /// `http://host:port` of cube-admin: its API and UI.
+    pub admin: String,
+    /// The superadmin's name there.
+    pub user: String,
+    /// And password.
+    pub password: String,
     /// The domain's name in paths.
     pub domain: String,
     /// A model of the domain.
@@ -71,10 +82,12 @@ pub struct Line {
     pub refused: Refused,
     /// Base URL of the model server.
     pub upstream: String,
-    /// Directory of tables, settings and PATs.
+    /// Directory of database, settings and PATs.
     pub state: PathBuf,
-    /// Process id of the proxy: SIGHUP makes it read its tables again.
+    /// Process id of the proxy.
     pub proxy_pid: u32,
+    /// Process id of cube-admin.
+    pub admin_pid: u32,
 }
 
 /// PATs for trying out refusals.

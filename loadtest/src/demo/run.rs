@@ -1,7 +1,8 @@
 //! Starts the processes, waits until the proxy is ready, prints, and waits for the end.
 
-use super::build::programs;
-use super::state::State;
+use super::build::{Programs, programs};
+use super::seed::{self, Api, Cast};
+use super::state::{Addresses, State};
 use super::{Line, Options, Refused};
 use crate::fetch::{self, Origin};
 use crate::launch::{Child, Launch, Output};
@@ -30,15 +31,14 @@ pub fn run(options: &Options) -> Result<()> {
     let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGHUP])?;
     let programs = programs(options)?;
     let state = State::open(options)?;
-    let ended = serve(options, &programs.proxy, &programs.mock, &state, &mut signals);
+    let ended = serve(options, &programs, &state, &mut signals);
     state.discard();
     ended
 }
 
 fn serve(
     options: &Options,
-    proxy: &Path,
-    mock: &Path,
+    programs: &Programs,
     state: &State,
     signals: &mut signal_hook::iterator::Signals,
 ) -> Result<()> {
@@ -46,33 +46,112 @@ fn serve(
     let upstream = match &options.upstream {
         Some(url) => url.trim_end_matches('/').trim_end_matches("/v1").to_owned(),
         None => {
-            let (child, address) = start_mock(options, mock)?;
+            let (child, address) = start_mock(options, &programs.mock)?;
             children.push(child);
             format!("http://{address}")
         }
     };
     let service = service(options, upstream)?;
-    let address = address(options.port, 8080, "cube-proxy", options.json)?;
-    let ops = address_apart(options.ops_port, 9464, address, options.json)?;
-    let settings = state.write(&service, address, ops, options.cores)?;
+    let addresses = addresses(options)?;
+    let admin = start_admin(options, &programs.admin, state, &service, &addresses)?;
+    let admin_pid = admin.child.id();
+    children.insert(0, admin.child);
+    let settings = state.write_proxy_settings(&addresses, &admin.feed, options.cores)?;
     // The demo prints what matters; what the proxy logs is in its directory, and is shown if it fails.
     let log = state.directory.join("proxy.log");
-    let child = Launch::new(proxy)
+    let child = Launch::new(&programs.proxy)
         .arguments([Path::new("--config"), settings.as_path()])
         .output(Output::File(log.clone()))
         .start()?;
     let proxy_pid = child.id();
     children.insert(0, child);
-    if let Err(error) = wait_until_ready(&mut children, ops, signals) {
+    if let Err(error) = wait_until_ready(&mut children, &addresses, &service, &admin.cast, signals) {
         let log = std::fs::read_to_string(&log).unwrap_or_default();
         return Err(error).with_context(|| format!("cube-proxy is not ready; it says:\n{log}"));
     }
-    print(options, &line(state, &service, address, ops, proxy_pid))?;
+    let pids = [proxy_pid, admin_pid];
+    print(options, &line(state, &service, &addresses, admin.cast, pids))?;
     let ended = wait_for_end(&mut children, signals);
     for child in &mut children {
         child.stop(Duration::from_secs(3));
     }
     ended
+}
+
+/// The addresses to listen on, no two of them the same.
+fn addresses(options: &Options) -> Result<Addresses> {
+    let data = address(options.port, 8080, "cube-proxy", options.json)?;
+    let ops = address_apart(options.ops_port, 9464, "its ops listener", &[data], options.json)?;
+    let admin = address_apart(options.admin_port, 8081, "cube-admin", &[data, ops], options.json)?;
+    Ok(Addresses { data, ops, admin })
+}
+
+/// A cube-admin that runs and is filled.
+struct Admin {
+    child: Child,
+    feed: String,
+    cast: Cast,
+}
+
+fn start_admin(
+    options: &Options,
+    program: &Path,
+    state: &State,
+    service: &Service,
+    addresses: &Addresses,
+) -> Result<Admin> {
+    let settings = state.write_admin_settings(addresses)?;
+    let known = state.cast()?;
+    let password = match &known {
+        Some(cast) => cast.password.clone(),
+        None => {
+            let password = crate::tables::random_text()?;
+            create_superadmin(program, &settings, &password)?;
+            password
+        }
+    };
+    let mut child = Launch::new(program)
+        .arguments([Path::new("--config"), settings.as_path(), Path::new("serve")])
+        .output(Output::PipedAnd(state.directory.join("admin.log")))
+        .start()?;
+    let ready = ready_line(&mut child).with_context(|| {
+        let log = std::fs::read_to_string(state.directory.join("admin.log")).unwrap_or_default();
+        format!("cube-admin is not ready; it says:\n{log}")
+    })?;
+    let feed = ready["feed"].as_str().context("cube-admin names no feed")?.to_owned();
+    let url = format!("http://{}", addresses.admin);
+    let api = Api::log_in(&url, seed::ADMIN, &password)?;
+    let cast = match known {
+        Some(cast) => {
+            seed::refresh(&api, &cast, service)?;
+            cast
+        }
+        None => {
+            if !options.json {
+                eprintln!("filling cube-admin through its API");
+            }
+            let cast = seed::seed(&api, &url, password, service)?;
+            state.remember(&cast)?;
+            cast
+        }
+    };
+    Ok(Admin { child, feed, cast })
+}
+
+fn create_superadmin(program: &Path, settings: &Path, password: &str) -> Result<()> {
+    let status = std::process::Command::new(program)
+        .arg("--config")
+        .arg(settings)
+        .args(["user", "create", "--superadmin", "--username", seed::ADMIN])
+        .env("CUBE_ADMIN_PASSWORD", password)
+        .stdin(std::process::Stdio::null())
+        .stdout(std::process::Stdio::null())
+        .status()
+        .context("cannot run cube-admin")?;
+    if !status.success() {
+        bail!("cube-admin cannot make its first user");
+    }
+    Ok(())
 }
 
 fn start_mock(options: &Options, mock: &Path) -> Result<(Child, SocketAddr)> {
@@ -86,17 +165,21 @@ fn start_mock(options: &Options, mock: &Path) -> Result<(Child, SocketAddr)> {
     Ok((child, address))
 }
 
-/// Reads the one line that a mock prints once it listens.
+/// The address in the one line that a mock prints once it listens.
 ///
 /// # Errors
 /// It ends without one.
 pub(crate) fn mock_address(child: &mut Child) -> Result<SocketAddr> {
-    let stdout = child.stdout().context("the mock's output is not ours")?;
+    Ok(ready_line(child)?["address"].as_str().context("the mock names no address")?.parse()?)
+}
+
+/// The one line of JSON that a program prints once it is ready.
+fn ready_line(child: &mut Child) -> Result<serde_json::Value> {
+    let name = child.name().to_owned();
+    let stdout = child.stdout().with_context(|| format!("the output of {name} is not ours"))?;
     let mut text = String::new();
     BufReader::new(stdout).read_line(&mut text)?;
-    let line: serde_json::Value =
-        serde_json::from_str(&text).with_context(|| format!("the mock did not start: {text:?}"))?;
-    Ok(line["address"].as_str().context("the mock names no address")?.parse()?)
+    serde_json::from_str(&text).with_context(|| format!("{name} did not start: {text:?}"))
 }
 
 /// What is served: the models that are asked for, or those that the upstream says it has.
@@ -155,25 +238,36 @@ fn address(wanted: Option<u16>, default: u16, what: &str, quiet: bool) -> Result
     }
 }
 
-/// As [`address`], and never the one that is already given away but not yet bound.
-fn address_apart(wanted: Option<u16>, default: u16, other: SocketAddr, quiet: bool) -> Result<SocketAddr> {
-    let held = TcpListener::bind(other).with_context(|| format!("{other} was taken meanwhile"))?;
-    let address = address(wanted, default, "its ops listener", quiet);
+/// As [`address`], and none of those that are already given away but not yet bound.
+fn address_apart(
+    wanted: Option<u16>,
+    default: u16,
+    what: &str,
+    others: &[SocketAddr],
+    quiet: bool,
+) -> Result<SocketAddr> {
+    let hold =
+        |other: &SocketAddr| TcpListener::bind(other).with_context(|| format!("{other} was taken meanwhile"));
+    let held = others.iter().map(hold).collect::<Result<Vec<_>>>()?;
+    let address = address(wanted, default, what, quiet);
     drop(held);
     address
 }
 
+/// Waits until the proxy has adopted what admin was filled with: the PAT works, and those that are to be refused are.
 fn wait_until_ready(
     children: &mut [Child],
-    ops: SocketAddr,
+    addresses: &Addresses,
+    service: &Service,
+    cast: &Cast,
     signals: &mut signal_hook::iterator::Signals,
 ) -> Result<()> {
     let start = Instant::now();
     loop {
-        let last = match fetch::get(ops, &ops.to_string(), "/readyz", "") {
-            Ok(answer) if answer.status == 200 => return Ok(()),
-            Ok(answer) => format!("/readyz says {}", answer.status),
-            Err(error) => format!("{error:#}"),
+        let pats = [(&cast.pat, 200), (&cast.revoked, 401), (&cast.expired, 401)];
+        let last = match pats.into_iter().find_map(|(pat, status)| not_yet(addresses, service, pat, status)) {
+            None => return Ok(()),
+            Some(last) => last,
         };
         fail_if_ended(children)?;
         if signals.pending().next().is_some() {
@@ -183,6 +277,17 @@ fn wait_until_ready(
             bail!("{last}");
         }
         std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// What is wrong if a PAT does not have this status yet.
+fn not_yet(addresses: &Addresses, service: &Service, pat: &str, status: u16) -> Option<String> {
+    let path = format!("/proxy/{}/v1/models", service.alias);
+    let fields = format!("authorization: Bearer {pat}\r\n");
+    match fetch::get(addresses.data, &addresses.data.to_string(), &path, &fields) {
+        Ok(answer) if answer.status == status => None,
+        Ok(answer) => Some(format!("{path} says {} and not {status}", answer.status)),
+        Err(error) => Some(format!("{error:#}")),
     }
 }
 
@@ -205,24 +310,28 @@ fn fail_if_ended(children: &mut [Child]) -> Result<()> {
     Ok(())
 }
 
-fn line(state: &State, service: &Service, address: SocketAddr, ops: SocketAddr, proxy_pid: u32) -> Line {
-    let people = &state.people;
+fn line(state: &State, service: &Service, addresses: &Addresses, cast: Cast, pids: [u32; 2]) -> Line {
+    let [proxy_pid, admin_pid] = pids;
     Line {
-        origin: format!("http://{address}"),
-        ops: format!("http://{ops}"),
+        origin: format!("http://{}", addresses.data),
+        ops: format!("http://{}", addresses.ops),
+        admin: format!("http://{}", addresses.admin),
+        user: seed::ADMIN.to_owned(),
+        password: cast.password,
         domain: service.alias.clone(),
         model: service.models[0].clone(),
         models: service.models.clone(),
-        pat: people.pat.secret.clone(),
+        pat: cast.pat,
         refused: Refused {
-            revoked: people.revoked.secret.clone(),
-            expired: people.expired.secret.clone(),
-            wrong_scope: people.wrong_scope.secret.clone(),
-            wrong_domain: people.stranger.secret.clone(),
+            revoked: cast.revoked,
+            expired: cast.expired,
+            wrong_scope: cast.wrong_scope,
+            wrong_domain: cast.wrong_domain,
         },
         upstream: service.upstream.clone(),
         state: state.directory.clone(),
         proxy_pid,
+        admin_pid,
     }
 }
 
@@ -231,12 +340,13 @@ fn print(options: &Options, line: &Line) -> Result<()> {
     if options.json {
         writeln!(out, "{}", serde_json::to_string(line)?)?;
     } else {
-        let Line { origin, ops, domain, model, pat, upstream, state, .. } = line;
+        let Line { origin, ops, admin, user, password, domain, model, pat, upstream, state, .. } = line;
         let state = state.display();
         let model = serde_json::to_string(model)?;
         writeln!(
             out,
-            "cube-proxy {origin} → {upstream}\nmetrics    {ops}/metrics\nstate      {state}\n\n\
+            "cube-proxy {origin} → {upstream}\ncube-admin {admin}, user {user}, password {password}\nmetrics    {ops}/metrics\n\
+             state      {state}\n\n\
              Stream a completion through it (Ctrl-C here ends the demo):\n\n\
              curl -N {origin}/proxy/{domain}/v1/chat/completions \\\n  \
              -H 'Authorization: Bearer {pat}' \\\n  -H 'Content-Type: application/json' \\\n  \

@@ -1,19 +1,26 @@
-//! The demo's directory: who is in the tables (`demo.json`), the tables, the proxy's settings. A temporary one, removed at
+//! The demo's directory: who is in it (`demo.json`), the settings of both programs, their state and logs. A temporary one, removed at
 //! the end, unless the caller names one; then its PATs stay the same from run to run.
 
 use super::Options;
-use crate::tables::{self, People, Service};
-use anyhow::{Context as _, Result};
+use super::seed::Cast;
+use crate::tables::write_private;
+use anyhow::{Context as _, Result, bail};
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
-/// The directory and who is in its tables.
+/// The directory, and who is in it if it was filled before.
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) directory: PathBuf,
-    pub(super) people: People,
     temporary: bool,
+}
+
+/// Addresses that the programs are told to listen on.
+pub(super) struct Addresses {
+    pub(super) data: SocketAddr,
+    pub(super) ops: SocketAddr,
+    pub(super) admin: SocketAddr,
 }
 
 impl State {
@@ -28,34 +35,67 @@ impl State {
             .recursive(true)
             .create(&directory)
             .with_context(|| format!("cannot make {}", directory.display()))?;
-        let file = directory.join("demo.json");
-        let people = match std::fs::read(&file) {
-            Ok(text) => serde_json::from_slice(&text)
-                .with_context(|| format!("{} is not what the demo wrote", file.display()))?,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                let people = People::new()?;
-                tables::write_private(&file, &serde_json::to_vec_pretty(&people)?)?;
-                people
-            }
-            Err(error) => return Err(error).with_context(|| format!("cannot read {}", file.display())),
-        };
-        Ok(Self { directory, people, temporary })
+        Ok(Self { directory, temporary })
     }
 
-    /// Writes tables and settings; gives the settings file.
-    pub(super) fn write(
+    /// Who is in a directory that was filled before.
+    pub(super) fn cast(&self) -> Result<Option<Cast>> {
+        let file = self.directory.join("demo.json");
+        match std::fs::read(&file) {
+            Ok(text) => {
+                let cast = serde_json::from_slice(&text);
+                Ok(Some(cast.with_context(|| format!("{} is not what the demo wrote", file.display()))?))
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                if self.admin_state().join("cube-admin.sqlite").exists() {
+                    bail!("{} was filled only in part; remove it", self.directory.display());
+                }
+                Ok(None)
+            }
+            Err(error) => Err(error).with_context(|| format!("cannot read {}", file.display())),
+        }
+    }
+
+    /// Remembers who is in it.
+    pub(super) fn remember(&self, cast: &Cast) -> Result<()> {
+        write_private(&self.directory.join("demo.json"), &serde_json::to_vec_pretty(cast)?)
+    }
+
+    fn admin_state(&self) -> PathBuf {
+        self.directory.join("admin")
+    }
+
+    /// Writes admin's settings; gives their file.
+    pub(super) fn write_admin_settings(&self, addresses: &Addresses) -> Result<PathBuf> {
+        let directory = quoted(&self.admin_state())?;
+        let text = format!(
+            "# Written by the demo; overwritten by its next run.\n[api]\naddress = \"{}\"\n\n[feed]\naddress = \"127.0.0.1:0\"\n\n[state]\ndirectory = {directory}\n",
+            addresses.admin
+        );
+        self.write("admin.toml", &text)
+    }
+
+    /// Writes the proxy's settings; gives their file. Draining is short: Ctrl-C should end the demo.
+    pub(super) fn write_proxy_settings(
         &self,
-        service: &Service,
-        address: SocketAddr,
-        ops: SocketAddr,
+        addresses: &Addresses,
+        feed: &str,
         cores: Option<usize>,
     ) -> Result<PathBuf> {
-        let tables_file = self.directory.join("tables.ndjson");
-        tables::write(&tables_file, &tables::records(&self.people, service))?;
-        let settings = self.directory.join("proxy.toml");
-        let text = settings_text(&tables_file, address, ops, cores)?;
-        std::fs::write(&settings, text).with_context(|| format!("cannot write {}", settings.display()))?;
-        Ok(settings)
+        let Addresses { data, ops, admin } = addresses;
+        let cores = cores.map_or_else(String::new, |count| format!("[cores]\ncount = {count}\n\n"));
+        let key = quoted(&self.admin_state().join("fleet.key"))?;
+        let state = quoted(&self.directory.join("proxy"))?;
+        let text = format!(
+            "# Written by the demo; overwritten by its next run.\n[listener]\naddress = \"{data}\"\nadmin_origin = \"http://{admin}\"\n\n[ops]\naddress = \"{ops}\"\n\n{cores}[admin]\nfeed = \"{feed}\"\nfleet_key_file = {key}\nstate_dir = {state}\nnode = \"demo\"\n\n[drain]\nmin_s = 0.0\ndeadline_s = 1.0\n"
+        );
+        self.write("proxy.toml", &text)
+    }
+
+    fn write(&self, name: &str, text: &str) -> Result<PathBuf> {
+        let file = self.directory.join(name);
+        std::fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))?;
+        Ok(file)
     }
 
     /// Removes the directory if it is a temporary one.
@@ -67,17 +107,7 @@ impl State {
     }
 }
 
-/// What the demo needs to differ from the defaults. Draining is short: Ctrl-C should end the demo.
-fn settings_text(
-    tables_file: &Path,
-    address: SocketAddr,
-    ops: SocketAddr,
-    cores: Option<usize>,
-) -> Result<String> {
-    // JSON's strings are TOML's basic strings.
-    let file = serde_json::to_string(tables_file.to_str().context("the state directory is not UTF-8")?)?;
-    let cores = cores.map_or_else(String::new, |count| format!("\n[cores]\ncount = {count}\n"));
-    Ok(format!(
-        "# Written by the demo; overwritten by its next run.\n[listener]\naddress = \"{address}\"\n\n[ops]\naddress = \"{ops}\"\n{cores}\n[tables]\nfile = {file}\n\n[drain]\nmin_s = 0.0\ndeadline_s = 1.0\n"
-    ))
+/// A path as TOML writes it: JSON's strings are TOML's basic strings.
+fn quoted(path: &Path) -> Result<String> {
+    Ok(serde_json::to_string(path.to_str().context("the state directory is not UTF-8")?)?)
 }
