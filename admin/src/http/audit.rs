@@ -31,6 +31,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 #[into_params(parameter_in = Query)]
 struct Wanted {
     /// Only `action`s (management) or only `request`s (through the proxies).
+    #[param(inline)]
     kind: Option<KindName>,
     /// From this time on (RFC 3339).
     #[param(value_type = Option<String>, format = DateTime)]

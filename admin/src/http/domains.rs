@@ -145,6 +145,7 @@ struct Filter {
     /// An identifier.
     id: Option<Uuid>,
     /// `enabled` (the default), `disabled`, `freezed`, `deleted` (there are none) or `all`.
+    #[param(inline)]
     status: Option<StatusFilter>,
 }
 

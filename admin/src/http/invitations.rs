@@ -79,6 +79,7 @@ impl InvitationPage {
 #[into_params(parameter_in = Query)]
 struct Filter {
     /// `pending`, `accepted`, `rejected` or `all` (the default).
+    #[param(inline)]
     state: Option<StateFilter>,
 }
 

@@ -22,6 +22,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 #[into_params(parameter_in = Query)]
 struct Wanted {
     /// By what to group; `day` by default.
+    #[param(inline)]
     group_by: Option<GroupName>,
     /// From the hour with this time on (RFC 3339).
     #[param(value_type = Option<String>, format = DateTime)]

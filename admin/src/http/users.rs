@@ -151,6 +151,7 @@ struct Filter {
     /// An identifier.
     id: Option<Uuid>,
     /// `enabled` (the default), `disabled` or `all`.
+    #[param(inline)]
     status: Option<StatusFilter>,
 }
 
