@@ -6,6 +6,7 @@
 //! * [`mod@bench`]: what the proxy costs beside its peers (`cube-bench`); [`relay`]: the floor (`cube-relay`).
 //! * [`soak`]: load with faults and reloads, and whether it all adds up (`cube-soak`).
 //! * [`demo`]: README's first command (`cube-demo`).
+//! * [`fleet`]: how fast a change is in force, and what survives being killed (`cube-fleet`).
 //! * [`tables`], [`launch`], [`fetch`]: a tables file, child processes, one request; for all that starts a proxy.
 //! * [`http1`]: the little HTTP/1.1 that mock and clients share; lenient, and cheaper than what is measured.
 //! * [`poller`], [`clock`]: readiness and time, straight from the kernel.
@@ -18,6 +19,7 @@ pub mod bench;
 pub mod clock;
 pub mod demo;
 pub mod fetch;
+pub mod fleet;
 pub mod histogram;
 pub mod http1;
 pub mod launch;
@@ -27,3 +29,4 @@ pub mod poller;
 pub mod relay;
 pub mod soak;
 pub mod tables;
+mod world;

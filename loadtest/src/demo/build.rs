@@ -1,17 +1,11 @@
 //! Finds the programs, and builds them first unless told not to.
 
 use super::Options;
+use crate::world::Programs;
 use anyhow::{Context as _, Result, bail};
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
-
-/// Where the programs are.
-pub(super) struct Programs {
-    pub(super) admin: PathBuf,
-    pub(super) proxy: PathBuf,
-    pub(super) mock: PathBuf,
-}
 
 /// Builds what is needed, with the profile that we were built with, and says where it is.
 pub(super) fn programs(options: &Options) -> Result<Programs> {
@@ -21,12 +15,7 @@ pub(super) fn programs(options: &Options) -> Result<Programs> {
     if !options.no_build && options.bin_dir.is_none() {
         build(beside, options)?;
     }
-    let in_directory = |name| directory.join(name);
-    let programs = Programs {
-        admin: in_directory("cube-admin"),
-        proxy: in_directory("cube-proxy"),
-        mock: in_directory("cube-mock"),
-    };
+    let programs = Programs::in_directory(&directory);
     let needed =
         [Some(&programs.admin), Some(&programs.proxy), options.upstream.is_none().then_some(&programs.mock)];
     for program in needed.into_iter().flatten() {

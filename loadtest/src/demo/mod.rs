@@ -1,11 +1,9 @@
 //! The demo: builds both programs, starts the sample model server, cube-admin and cube-proxy as processes of their own, fills
-//! admin through its API, prints a line to copy, runs until interrupted. In the order of what happens: `build` → `state` →
-//! `run` → `seed`.
+//! admin through its API, prints a line to copy, runs until interrupted. In the order of what happens: `build` → `run`;
+//! what it runs is a [`crate::world`].
 
 mod build;
 mod run;
-mod seed;
-mod state;
 
 use std::path::PathBuf;
 

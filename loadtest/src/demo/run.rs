@@ -1,16 +1,15 @@
 //! Starts the processes, waits until the proxy is ready, prints, and waits for the end.
 
-use super::build::{Programs, programs};
-use super::seed::{self, Api, Cast};
-use super::state::{Addresses, State};
+use super::build::programs;
 use super::{Line, Options, Refused};
 use crate::fetch::{self, Origin};
 use crate::launch::{Child, Launch, Output};
 use crate::tables::Service;
+use crate::world::{self, Addresses, Api, Cast, Programs, State, ready_line};
 use anyhow::{Context as _, Result, bail};
 use cube_wire::record::Dialect;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -30,7 +29,7 @@ pub fn run(options: &Options) -> Result<()> {
     // From here on signals are kept for the end, so that the state directory is always removed.
     let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGHUP])?;
     let programs = programs(options)?;
-    let state = State::open(options)?;
+    let state = State::open(options.state.as_deref())?;
     let ended = serve(options, &programs, &state, &mut signals);
     state.discard();
     ended
@@ -53,24 +52,20 @@ fn serve(
     };
     let service = service(options, upstream)?;
     let addresses = addresses(options)?;
-    let admin = start_admin(options, &programs.admin, state, &service, &addresses)?;
-    let admin_pid = admin.child.id();
-    children.insert(0, admin.child);
-    let settings = state.write_proxy_settings(&addresses, &admin.feed, options.cores)?;
+    let (child, cast) = start_admin(options, &programs.admin, state, &service, &addresses)?;
+    let admin_pid = child.id();
+    children.insert(0, child);
+    let settings = state.write_proxy_settings(&addresses, options.cores)?;
     // The demo prints what matters; what the proxy logs is in its directory, and is shown if it fails.
-    let log = state.directory.join("proxy.log");
-    let child = Launch::new(&programs.proxy)
-        .arguments([Path::new("--config"), settings.as_path()])
-        .output(Output::File(log.clone()))
-        .start()?;
+    let child = world::start_proxy(&programs.proxy, state, &settings)?;
     let proxy_pid = child.id();
     children.insert(0, child);
-    if let Err(error) = wait_until_ready(&mut children, &addresses, &service, &admin.cast, signals) {
-        let log = std::fs::read_to_string(&log).unwrap_or_default();
+    if let Err(error) = wait_until_ready(&mut children, &addresses, &service, &cast, signals) {
+        let log = std::fs::read_to_string(state.directory.join("proxy.log")).unwrap_or_default();
         return Err(error).with_context(|| format!("cube-proxy is not ready; it says:\n{log}"));
     }
     let pids = [proxy_pid, admin_pid];
-    print(options, &line(state, &service, &addresses, admin.cast, pids))?;
+    print(options, &line(state, &service, &addresses, cast, pids))?;
     let ended = wait_for_end(&mut children, signals);
     for child in &mut children {
         child.stop(Duration::from_secs(3));
@@ -83,75 +78,47 @@ fn addresses(options: &Options) -> Result<Addresses> {
     let data = address(options.port, 8080, "cube-proxy", options.json)?;
     let ops = address_apart(options.ops_port, 9464, "its ops listener", &[data], options.json)?;
     let admin = address_apart(options.admin_port, 8081, "cube-admin", &[data, ops], options.json)?;
-    Ok(Addresses { data, ops, admin })
+    // Nobody but the proxy needs to know this one.
+    let feed = address_apart(Some(0), 0, "the feed", &[data, ops, admin], options.json)?;
+    Ok(Addresses { data, ops, admin, feed })
 }
 
-/// A cube-admin that runs and is filled.
-struct Admin {
-    child: Child,
-    feed: String,
-    cast: Cast,
-}
-
+/// Starts cube-admin and fills it, or brings what it kept up to date.
 fn start_admin(
     options: &Options,
     program: &Path,
     state: &State,
     service: &Service,
     addresses: &Addresses,
-) -> Result<Admin> {
-    let settings = state.write_admin_settings(addresses)?;
+) -> Result<(Child, Cast)> {
+    let settings = state.write_admin_settings(addresses, "")?;
     let known = state.cast()?;
     let password = match &known {
         Some(cast) => cast.password.clone(),
         None => {
             let password = crate::tables::random_text()?;
-            create_superadmin(program, &settings, &password)?;
+            world::create_superadmin(program, &settings, &password)?;
             password
         }
     };
-    let mut child = Launch::new(program)
-        .arguments([Path::new("--config"), settings.as_path(), Path::new("serve")])
-        .output(Output::PipedAnd(state.directory.join("admin.log")))
-        .start()?;
-    let ready = ready_line(&mut child).with_context(|| {
-        let log = std::fs::read_to_string(state.directory.join("admin.log")).unwrap_or_default();
-        format!("cube-admin is not ready; it says:\n{log}")
-    })?;
-    let feed = ready["feed"].as_str().context("cube-admin names no feed")?.to_owned();
+    let child = world::start_admin(program, state, &settings)?;
     let url = format!("http://{}", addresses.admin);
-    let api = Api::log_in(&url, seed::ADMIN, &password)?;
+    let api = Api::log_in(&url, world::ADMIN, &password)?;
     let cast = match known {
         Some(cast) => {
-            seed::refresh(&api, &cast, service)?;
+            world::refresh(&api, &cast, service)?;
             cast
         }
         None => {
             if !options.json {
                 eprintln!("filling cube-admin through its API");
             }
-            let cast = seed::seed(&api, &url, password, service)?;
+            let cast = world::seed(&api, &url, password, service)?;
             state.remember(&cast)?;
             cast
         }
     };
-    Ok(Admin { child, feed, cast })
-}
-
-fn create_superadmin(program: &Path, settings: &Path, password: &str) -> Result<()> {
-    let status = std::process::Command::new(program)
-        .arg("--config")
-        .arg(settings)
-        .args(["user", "create", "--superadmin", "--username", seed::ADMIN])
-        .env("CUBE_ADMIN_PASSWORD", password)
-        .stdin(std::process::Stdio::null())
-        .stdout(std::process::Stdio::null())
-        .status()
-        .context("cannot run cube-admin")?;
-    if !status.success() {
-        bail!("cube-admin cannot make its first user");
-    }
-    Ok(())
+    Ok((child, cast))
 }
 
 fn start_mock(options: &Options, mock: &Path) -> Result<(Child, SocketAddr)> {
@@ -171,15 +138,6 @@ fn start_mock(options: &Options, mock: &Path) -> Result<(Child, SocketAddr)> {
 /// It ends without one.
 pub(crate) fn mock_address(child: &mut Child) -> Result<SocketAddr> {
     Ok(ready_line(child)?["address"].as_str().context("the mock names no address")?.parse()?)
-}
-
-/// The one line of JSON that a program prints once it is ready.
-fn ready_line(child: &mut Child) -> Result<serde_json::Value> {
-    let name = child.name().to_owned();
-    let stdout = child.stdout().with_context(|| format!("the output of {name} is not ours"))?;
-    let mut text = String::new();
-    BufReader::new(stdout).read_line(&mut text)?;
-    serde_json::from_str(&text).with_context(|| format!("{name} did not start: {text:?}"))
 }
 
 /// What is served: the models that are asked for, or those that the upstream says it has.
@@ -316,7 +274,7 @@ fn line(state: &State, service: &Service, addresses: &Addresses, cast: Cast, pid
         origin: format!("http://{}", addresses.data),
         ops: format!("http://{}", addresses.ops),
         admin: format!("http://{}", addresses.admin),
-        user: seed::ADMIN.to_owned(),
+        user: world::ADMIN.to_owned(),
         password: cast.password,
         domain: service.alias.clone(),
         model: service.models[0].clone(),

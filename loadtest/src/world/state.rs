@@ -1,7 +1,6 @@
-//! The demo's directory: who is in it (`demo.json`), the settings of both programs, their state and logs. A temporary one, removed at
+//! A world's directory: who is in it (`demo.json`), the settings of both programs, their state and logs. A temporary one, removed at
 //! the end, unless the caller names one; then its PATs stay the same from run to run.
 
-use super::Options;
 use super::seed::Cast;
 use crate::tables::write_private;
 use anyhow::{Context as _, Result, bail};
@@ -11,22 +10,23 @@ use std::path::{Path, PathBuf};
 
 /// The directory, and who is in it if it was filled before.
 #[derive(Debug)]
-pub(super) struct State {
-    pub(super) directory: PathBuf,
+pub(crate) struct State {
+    pub(crate) directory: PathBuf,
     temporary: bool,
 }
 
 /// Addresses that the programs are told to listen on.
-pub(super) struct Addresses {
-    pub(super) data: SocketAddr,
-    pub(super) ops: SocketAddr,
-    pub(super) admin: SocketAddr,
+pub(crate) struct Addresses {
+    pub(crate) data: SocketAddr,
+    pub(crate) ops: SocketAddr,
+    pub(crate) admin: SocketAddr,
+    pub(crate) feed: SocketAddr,
 }
 
 impl State {
     /// Makes the directory, or opens the one that `--state` names.
-    pub(super) fn open(options: &Options) -> Result<Self> {
-        let (directory, temporary) = match &options.state {
+    pub(crate) fn open(named: Option<&Path>) -> Result<Self> {
+        let (directory, temporary) = match named {
             Some(directory) => (std::path::absolute(directory)?, false),
             None => (std::env::temp_dir().join(format!("cube-demo-{}", std::process::id())), true),
         };
@@ -39,7 +39,7 @@ impl State {
     }
 
     /// Who is in a directory that was filled before.
-    pub(super) fn cast(&self) -> Result<Option<Cast>> {
+    pub(crate) fn cast(&self) -> Result<Option<Cast>> {
         let file = self.directory.join("demo.json");
         match std::fs::read(&file) {
             Ok(text) => {
@@ -57,7 +57,7 @@ impl State {
     }
 
     /// Remembers who is in it.
-    pub(super) fn remember(&self, cast: &Cast) -> Result<()> {
+    pub(crate) fn remember(&self, cast: &Cast) -> Result<()> {
         write_private(&self.directory.join("demo.json"), &serde_json::to_vec_pretty(cast)?)
     }
 
@@ -65,29 +65,28 @@ impl State {
         self.directory.join("admin")
     }
 
-    /// Writes admin's settings; gives their file.
-    pub(super) fn write_admin_settings(&self, addresses: &Addresses) -> Result<PathBuf> {
+    /// Writes admin's settings, and `more` of them; gives their file.
+    pub(crate) fn write_admin_settings(&self, addresses: &Addresses, more: &str) -> Result<PathBuf> {
         let directory = quoted(&self.admin_state())?;
         let text = format!(
-            "# Written by the demo; overwritten by its next run.\n[api]\naddress = \"{}\"\n\n[feed]\naddress = \"127.0.0.1:0\"\n\n[state]\ndirectory = {directory}\n",
-            addresses.admin
+            "# Written by the demo; overwritten by its next run.\n[api]\naddress = \"{}\"\n\n[feed]\naddress = \"{}\"\n\n[state]\ndirectory = {directory}\n{more}",
+            addresses.admin, addresses.feed
         );
         self.write("admin.toml", &text)
     }
 
     /// Writes the proxy's settings; gives their file. Draining is short: Ctrl-C should end the demo.
-    pub(super) fn write_proxy_settings(
+    pub(crate) fn write_proxy_settings(
         &self,
         addresses: &Addresses,
-        feed: &str,
         cores: Option<usize>,
     ) -> Result<PathBuf> {
-        let Addresses { data, ops, admin } = addresses;
+        let Addresses { data, ops, admin, feed } = addresses;
         let cores = cores.map_or_else(String::new, |count| format!("[cores]\ncount = {count}\n\n"));
         let key = quoted(&self.admin_state().join("fleet.key"))?;
         let state = quoted(&self.directory.join("proxy"))?;
         let text = format!(
-            "# Written by the demo; overwritten by its next run.\n[listener]\naddress = \"{data}\"\nadmin_origin = \"http://{admin}\"\n\n[ops]\naddress = \"{ops}\"\n\n{cores}[admin]\nfeed = \"{feed}\"\nfleet_key_file = {key}\nstate_dir = {state}\nnode = \"demo\"\n\n[drain]\nmin_s = 0.0\ndeadline_s = 1.0\n"
+            "# Written by the demo; overwritten by its next run.\n[listener]\naddress = \"{data}\"\nadmin_origin = \"http://{admin}\"\n\n[ops]\naddress = \"{ops}\"\n\n{cores}[admin]\nfeed = \"http://{feed}\"\nfleet_key_file = {key}\nstate_dir = {state}\nnode = \"demo\"\n\n[drain]\nmin_s = 0.0\ndeadline_s = 1.0\n"
         );
         self.write("proxy.toml", &text)
     }
@@ -99,7 +98,7 @@ impl State {
     }
 
     /// Removes the directory if it is a temporary one.
-    pub(super) fn discard(&self) {
+    pub(crate) fn discard(&self) {
         if self.temporary {
             // What cannot be removed lies in the system's temporary directory, readable only by its owner.
             let _ = std::fs::remove_dir_all(&self.directory);

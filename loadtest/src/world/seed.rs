@@ -1,84 +1,41 @@
-//! What a new demo is filled with, through cube-admin's API as any other client would: a domain with a member and a stranger, a
+//! What a new world is filled with, through cube-admin's API as any other client would: a domain with a member and a stranger, a
 //! deployment with its models, and a PAT for each way of being refused.
 
-use crate::fetch::{self, Origin};
+use super::api::{Api, text};
 use crate::tables::{MEMBER, Service};
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use cube_wire::Operation;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-/// The superadmin's name.
-pub(super) const ADMIN: &str = "admin";
 /// The deployment's name.
 const DEPLOYMENT: &str = "upstream";
 /// How long the PAT lives that is there to be expired.
 const SHORT_LIFE: &str = "1s";
 
-/// Who and what a filled demo has. Holds secrets: written only to files of mode 0600.
+/// Who and what a filled world has. Holds secrets: written only to files of mode 0600.
 #[derive(Clone, Serialize, Deserialize)]
-pub(super) struct Cast {
+pub(crate) struct Cast {
     /// The superadmin's password.
-    pub(super) password: String,
+    pub(crate) password: String,
     /// The domain's identifier.
-    pub(super) domain: String,
+    pub(crate) domain: String,
     /// That of the domain in which the member has no right.
-    pub(super) other_domain: String,
+    pub(crate) other_domain: String,
     /// May use the domain's models.
-    pub(super) pat: String,
+    pub(crate) pat: String,
     /// Revoked.
-    pub(super) revoked: String,
+    pub(crate) revoked: String,
     /// Expired.
-    pub(super) expired: String,
+    pub(crate) expired: String,
     /// For embeddings only.
-    pub(super) wrong_scope: String,
+    pub(crate) wrong_scope: String,
     /// Of a user with rights only in the other domain.
-    pub(super) wrong_domain: String,
+    pub(crate) wrong_domain: String,
 }
 
-/// cube-admin's API, with somebody's credential.
-pub(super) struct Api {
-    origin: Origin,
-    credential: String,
-}
-
-impl Api {
-    /// Logs in.
-    pub(super) fn log_in(url: &str, username: &str, password: &str) -> Result<Self> {
-        let mut api = Self { origin: Origin::parse(url)?, credential: String::new() };
-        let login = json!({ "username": username, "password": password });
-        let tokens = api.call("POST", "/users/tokens/issue", Some(&login))?;
-        text(&tokens, "access_token")?.clone_into(&mut api.credential);
-        Ok(api)
-    }
-
-    /// One call; anything but a 2xx is an error.
-    fn call(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Value> {
-        let answer = self.try_call(method, path, body)?;
-        if !(200..300).contains(&answer.0) {
-            bail!("{method} {path}: status {}: {}", answer.0, answer.1);
-        }
-        Ok(answer.1)
-    }
-
-    fn try_call(&self, method: &str, path: &str, body: Option<&Value>) -> Result<(u16, Value)> {
-        let mut fields = String::new();
-        if !self.credential.is_empty() {
-            fields = format!("authorization: Bearer {}\r\n", self.credential);
-        }
-        let body = body.map(Value::to_string);
-        let authority = &self.origin.authority;
-        let answer = fetch::call(method, self.origin.address()?, authority, path, &fields, body.as_deref())?;
-        Ok((answer.status, answer.json().unwrap_or(Value::Null)))
-    }
-}
-
-fn text<'v>(value: &'v Value, field: &str) -> Result<&'v str> {
-    value[field].as_str().with_context(|| format!("cube-admin's answer has no {field}"))
-}
-
-/// Fills a new demo.
-pub(super) fn seed(api: &Api, url: &str, password: String, service: &Service) -> Result<Cast> {
+/// Fills a new world.
+pub(crate) fn seed(api: &Api, url: &str, password: String, service: &Service) -> Result<Cast> {
     offer_deployment(api, service)?;
     let domain = new_domain(api, &service.alias)?;
     let other_domain = new_domain(api, &format!("{}-other", service.alias))?;
@@ -108,8 +65,8 @@ pub(super) fn seed(api: &Api, url: &str, password: String, service: &Service) ->
     })
 }
 
-/// Brings a kept demo up to date with the model server of this run.
-pub(super) fn refresh(api: &Api, cast: &Cast, service: &Service) -> Result<()> {
+/// Brings a kept world up to date with the model server of this run.
+pub(crate) fn refresh(api: &Api, cast: &Cast, service: &Service) -> Result<()> {
     offer_deployment(api, service)?;
     for domain in [&cast.domain, &cast.other_domain] {
         offer_models(api, domain, service)?;
@@ -162,13 +119,14 @@ fn new_member(api: &Api, url: &str, username: &str, domain: &str) -> Result<Api>
     Api::log_in(url, username, &password)
 }
 
-fn scopes(domain: &str, operations: &[Operation]) -> Value {
+/// Scopes on a domain, as the API takes them.
+pub(crate) fn scopes(domain: &str, operations: &[Operation]) -> Value {
     let scope = |operation: &Operation| json!({ "entity_type": "domains", "domain_id": domain, "entity_id": domain, "operation": operation.name() });
     operations.iter().map(scope).collect()
 }
 
 /// Identifier and secret of a new PAT.
-fn new_pat(owner: &Api, name: &str, duration: &str, scopes: &Value) -> Result<(String, String)> {
+pub(crate) fn new_pat(owner: &Api, name: &str, duration: &str, scopes: &Value) -> Result<(String, String)> {
     let pat = json!({ "name": name, "duration": duration, "scopes": scopes });
     let pat = owner.call("POST", "/pats", Some(&pat))?;
     Ok((text(&pat, "id")?.to_owned(), text(&pat, "secret")?.to_owned()))

@@ -1,0 +1,75 @@
+//! The fleet's promises, tried on real programs: how fast a change is in force on every core (`propagation`), and what survives
+//! when admin and proxy are killed in the middle of changes (`crash`).
+
+mod crash;
+mod propagation;
+mod rig;
+
+use crate::histogram::Histogram;
+use std::path::PathBuf;
+
+/// The program's arguments.
+#[derive(Clone, Debug, clap::Parser)]
+#[command(name = "cube-fleet", version, about = "Tries what cube-admin and cube-proxy promise together.")]
+pub struct Options {
+    /// Directory of the programs.
+    #[arg(long, value_name = "DIR")]
+    pub bin_dir: PathBuf,
+    /// Use this state directory (of a demo, say) instead of a new one.
+    #[arg(long, value_name = "DIR")]
+    pub state: Option<PathBuf>,
+    /// Threads of the proxy.
+    #[arg(long, default_value_t = 2)]
+    pub cores: usize,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to try.
+#[derive(Clone, Debug, clap::Subcommand)]
+pub enum Command {
+    /// Revoke PATs, one after the other, and poll the proxy with each until all connections refuse it
+    Propagation {
+        /// How many.
+        #[arg(long, default_value_t = 200)]
+        rounds: usize,
+        /// Connections that poll: enough that every core has one.
+        #[arg(long, default_value_t = 8)]
+        connections: usize,
+        /// Streams that run beside it.
+        #[arg(long, default_value_t = 64)]
+        streams: usize,
+    },
+    /// Change things and kill admin and proxy at random points
+    Crash {
+        /// How many changes.
+        #[arg(long, default_value_t = 1_000)]
+        mutations: usize,
+        /// One process is killed after about so many changes.
+        #[arg(long, default_value_t = 25)]
+        kill_every: usize,
+        /// What is random follows from it.
+        #[arg(long)]
+        seed: Option<u64>,
+    },
+}
+
+/// Runs what was asked for and returns its report, and whether all promises held.
+///
+/// # Errors
+/// The programs do not start or do not answer.
+pub fn run(options: &Options) -> anyhow::Result<(serde_json::Value, bool)> {
+    match options.command {
+        Command::Propagation { rounds, connections, streams } => {
+            propagation::run(options, rounds, connections, streams)
+        }
+        Command::Crash { mutations, kill_every, seed } => crash::run(options, mutations, kill_every, seed),
+    }
+}
+
+/// Times of a report, in milliseconds.
+fn times(histogram: &Histogram) -> serde_json::Value {
+    #[allow(clippy::cast_precision_loss, reason = "times for people")]
+    let ms = |share: f64| histogram.quantile_ns(share) as f64 / 1e6;
+    serde_json::json!({ "p50": ms(0.5), "p90": ms(0.9), "p99": ms(0.99), "max": ms(1.0), "count": histogram.count() })
+}
