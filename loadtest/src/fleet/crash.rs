@@ -323,14 +323,19 @@ fn counted(rig: &Rig, api: &Api) -> Result<u64> {
     Ok(rows.iter().filter(|row| row["group"].is_string()).filter_map(|row| row["requests"].as_u64()).sum())
 }
 
-/// Waits until what must have arrived has.
+/// Waits until what must have arrived has, and nothing more comes.
 fn await_usage(rig: &Rig, api: &Api, before: u64, traffic: &Answered) -> Result<Usage> {
     let start = Instant::now();
+    let (mut last, mut unchanged_since) = (0, start);
     loop {
         let counted = counted(rig, api)? - before;
+        if counted != last {
+            (last, unchanged_since) = (counted, Instant::now());
+        }
         let least = traffic.answered.saturating_sub(traffic.at_risk);
         let usage = Usage { counted, least, most: traffic.answered + traffic.broken };
-        if usage.held() && start.elapsed() > Duration::from_secs(3) || start.elapsed() > PATIENCE {
+        let settled = usage.held() && unchanged_since.elapsed() > Duration::from_secs(5);
+        if settled || start.elapsed() > PATIENCE {
             return Ok(usage);
         }
         std::thread::sleep(Duration::from_millis(100));
