@@ -44,6 +44,7 @@ struct Wanted {
     /// With this PAT.
     pat: Option<Uuid>,
     /// Where the last page ended: its `next`.
+    #[param(pattern = "^[0-9]{1,18}\\..+$")]
     cursor: Option<String>,
     /// Events to return: 1 to 1000.
     #[serde(default = "default_limit")]
@@ -277,6 +278,8 @@ async fn export(
     Path(id): Path<Uuid>,
     Query(wanted): Query<Wanted>,
 ) -> ApiResult<Response> {
+    // Pages are ours to choose here, but a number that cannot be one is still a mistake.
+    wanted.limit()?;
     let mut filter = wanted.filter()?;
     app.begin_audit_export(&caller.principal, &caller.asker, DomainId(id)).await?;
     filter.domain = Some(id);

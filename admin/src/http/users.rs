@@ -87,6 +87,7 @@ struct CreateUser {
     first_name: String,
     #[serde(default)]
     last_name: String,
+    #[schema(pattern = "^[^@\\s]+@[^@\\s.]+(\\.[^@\\s.]+)*$")]
     email: Option<String>,
     credentials: NewCredentials,
     #[serde(default)]
@@ -307,6 +308,7 @@ async fn change_tags(
 
 #[derive(Deserialize, ToSchema)]
 struct ChangeEmail {
+    #[schema(pattern = "^[^@\\s]+@[^@\\s.]+(\\.[^@\\s.]+)*$")]
     email: String,
 }
 

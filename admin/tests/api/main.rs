@@ -2,6 +2,7 @@
 
 mod cli;
 mod deployments;
+mod description;
 mod domains;
 mod feed;
 mod invitations;
