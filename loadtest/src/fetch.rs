@@ -51,11 +51,20 @@ impl Origin {
 pub struct Answer {
     /// Its status.
     pub status: u16,
+    /// Its head, as it came.
+    pub head: Vec<u8>,
     /// Its body, unframed.
     pub body: Vec<u8>,
 }
 
 impl Answer {
+    /// A field of its head; the name in any case.
+    #[must_use]
+    pub fn field(&self, name: &str) -> Option<&str> {
+        let found = Fields::of(&self.head).find(|(found, _)| found.eq_ignore_ascii_case(name.as_bytes()));
+        std::str::from_utf8(found?.1).ok()
+    }
+
     /// The body as JSON.
     ///
     /// # Errors
@@ -127,7 +136,7 @@ fn read(bytes: &[u8]) -> Option<Answer> {
         name.eq_ignore_ascii_case(b"transfer-encoding") && value.eq_ignore_ascii_case(b"chunked")
     });
     let body = if chunked { unchunk(body)? } else { body.to_vec() };
-    Some(Answer { status: status_line(head)?.status, body })
+    Some(Answer { status: status_line(head)?.status, head: head.to_vec(), body })
 }
 
 fn unchunk(mut rest: &[u8]) -> Option<Vec<u8>> {

@@ -149,9 +149,8 @@ fn revoke(api: &Api, id: &str, wait: bool) -> Result<bool> {
     if answer.status != 204 && answer.status != 200 {
         bail!("revoking: status {}", answer.status);
     }
-    Ok(answer
-        .json()
-        .ok()
-        .and_then(|body| Some(!body["pending_nodes"].as_array()?.is_empty()))
-        .unwrap_or(false))
+    if wait && answer.field("preference-applied").is_none() {
+        bail!("admin did not wait");
+    }
+    Ok(answer.field("x-cube-pending-nodes").is_some())
 }
