@@ -5,6 +5,7 @@
 
 mod audit;
 mod deployments;
+mod description;
 mod domains;
 mod error;
 pub mod extract;
@@ -81,14 +82,14 @@ fn described() -> (Router<App>, utoipa::openapi::OpenApi) {
 
 /// The API's description (OpenAPI 3.1).
 #[must_use]
-pub fn openapi() -> utoipa::openapi::OpenApi {
-    described().1
+pub fn openapi() -> serde_json::Value {
+    description::publish(&described().1)
 }
 
 /// The whole API.
 pub fn router(app: App) -> Router {
     let (router, openapi) = described();
-    let description = Json(openapi);
+    let description = Json(description::publish(&openapi));
     router
         .route("/openapi.json", get(move || async move { description }))
         .route("/health", get(health))

@@ -153,6 +153,7 @@ struct Filter {
     /// An identifier.
     id: Option<Uuid>,
     /// `active` (the default), `revoked`, `expired` or `all`.
+    #[param(inline)]
     status: Option<StatusFilter>,
 }
 
