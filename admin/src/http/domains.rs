@@ -127,7 +127,7 @@ async fn create(
     let new = NewDomain {
         id: domain.id.map(DomainId),
         name: domain.name,
-        alias: domain.route.filter(|route| !route.is_empty()),
+        alias: domain.route,
         tags: domain.tags,
         metadata: domain.metadata,
     };

@@ -376,6 +376,7 @@ async fn domain_members(
 
 #[derive(Deserialize, ToSchema)]
 struct MemberIds {
+    #[schema(min_items = 1)]
     member_ids: Vec<Uuid>,
 }
 

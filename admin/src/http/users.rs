@@ -125,7 +125,7 @@ async fn create(
     let new = NewUser {
         username: user.credentials.username,
         password: user.credentials.secret,
-        email: user.email.filter(|email| !email.is_empty()),
+        email: user.email,
         first_name: user.first_name,
         last_name: user.last_name,
         tags: user.tags,

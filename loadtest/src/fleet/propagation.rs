@@ -35,7 +35,7 @@ pub(super) fn run(
         if wait {
             waited.record(nanos(measured.answered));
             pending += u64::from(measured.pending);
-            if !measured.pending && measured.last_refused > measured.answered + POLL * 4 {
+            if !measured.pending && measured.last_taken > measured.answered {
                 bail!("a PAT was taken after the fleet was said to refuse it");
             }
         } else {
@@ -98,6 +98,8 @@ struct Measured {
     answered: Duration,
     /// When the last connection was refused first.
     last_refused: Duration,
+    /// When the last request was sent that was not refused.
+    last_taken: Duration,
     /// Whether admin named nodes that had not adopted it yet.
     pending: bool,
 }
@@ -111,12 +113,15 @@ fn revoke_and_poll(api: &Api, pollers: &mut [Poller], id: &str, pat: &str, wait:
                 scope.spawn(move || {
                     ready.wait();
                     let start = Instant::now();
+                    let mut taken = start;
                     loop {
+                        let sent = Instant::now();
                         match poller.status(pat)? {
                             401 => break,
-                            200 if start.elapsed() < PATIENCE => std::thread::sleep(POLL),
+                            200 if start.elapsed() < PATIENCE => taken = sent,
                             status => bail!("{status} while a PAT was being revoked"),
                         }
+                        std::thread::sleep(POLL);
                     }
                     let refused = Instant::now();
                     // Refused once is refused for good.
@@ -125,7 +130,7 @@ fn revoke_and_poll(api: &Api, pollers: &mut [Poller], id: &str, pat: &str, wait:
                             bail!("a revoked PAT was taken again");
                         }
                     }
-                    Ok(refused)
+                    Ok((taken, refused))
                 })
             })
             .collect();
@@ -133,12 +138,13 @@ fn revoke_and_poll(api: &Api, pollers: &mut [Poller], id: &str, pat: &str, wait:
         let start = Instant::now();
         let pending = revoke(api, id, wait)?;
         let answered = start.elapsed();
-        let mut last_refused = Duration::ZERO;
+        let (mut last_refused, mut last_taken) = (Duration::ZERO, Duration::ZERO);
         for poller in polling {
-            let refused = poller.join().map_err(|_| anyhow::anyhow!("a poller panicked"))??;
+            let (taken, refused) = poller.join().map_err(|_| anyhow::anyhow!("a poller panicked"))??;
             last_refused = last_refused.max(refused.saturating_duration_since(start));
+            last_taken = last_taken.max(taken.saturating_duration_since(start));
         }
-        Ok(Measured { answered, last_refused, pending })
+        Ok(Measured { answered, last_refused, last_taken, pending })
     })
 }
 

@@ -163,8 +163,10 @@ fn free_addresses() -> Result<Addresses> {
     Ok(Addresses { data: data?, ops: ops?, admin: admin?, feed: feed? })
 }
 
-/// One kept-alive connection to the proxy, and so to one of its cores.
+/// One kept-alive connection to the proxy, and so to one of its cores. When the proxy ends it after an answer (it takes only so many
+/// requests on one), another is opened.
 pub(super) struct Poller {
+    address: SocketAddr,
     stream: TcpStream,
     buffer: Vec<u8>,
 }
@@ -174,7 +176,7 @@ impl Poller {
         let stream = TcpStream::connect_timeout(&address, Duration::from_secs(2))?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-        Ok(Self { stream, buffer: Vec::with_capacity(4096) })
+        Ok(Self { address, stream, buffer: Vec::with_capacity(4096) })
     }
 
     /// The status that the domain's list of models has for a PAT.
@@ -206,19 +208,25 @@ impl Poller {
                 bail!("the proxy closed the connection");
             }
             self.buffer.extend_from_slice(&piece[..read]);
-            if let Some(status) = whole_answer(&self.buffer) {
+            if let Some((status, ends)) = whole_answer(&self.buffer) {
+                if ends {
+                    *self = Self::open(self.address)?;
+                }
                 return Ok(status);
             }
         }
     }
 }
 
-/// The status, once all of the answer's stated length is there.
-fn whole_answer(bytes: &[u8]) -> Option<u16> {
+/// The status, and whether the connection ends with it, once all of the answer's stated length is there.
+fn whole_answer(bytes: &[u8]) -> Option<(u16, bool)> {
     let end = crate::http1::head_end(bytes)?;
     let head = &bytes[..end];
-    let length: usize = crate::http1::Fields::of(head)
-        .find(|(name, _)| name.eq_ignore_ascii_case(b"content-length"))
-        .and_then(|(_, value)| std::str::from_utf8(value).ok()?.trim().parse().ok())?;
-    (bytes.len() >= end + length).then_some(crate::http1::status_line(head)?.status)
+    let field = |wanted: &[u8]| {
+        let found = crate::http1::Fields::of(head).find(|(name, _)| name.eq_ignore_ascii_case(wanted));
+        std::str::from_utf8(found?.1).ok().map(str::trim)
+    };
+    let length: usize = field(b"content-length")?.parse().ok()?;
+    let ends = field(b"connection").is_some_and(|value| value.eq_ignore_ascii_case("close"));
+    (bytes.len() >= end + length).then_some((crate::http1::status_line(head)?.status, ends))
 }
