@@ -11,6 +11,9 @@ use crate::http::ApiResult;
 use crate::http::extract::Query;
 use crate::store::usage;
 
+/// Records of one transaction: a few milliseconds.
+const RECORDS_AT_ONCE: usize = 200;
+
 #[derive(Deserialize)]
 pub(super) struct Source {
     node: String,
@@ -37,9 +40,14 @@ pub(super) async fn store(
             }
         }
     }
-    let mut tx = app.store.begin().await?;
-    let added = usage::add(&mut tx, &source.node, &source.boot, &records).await?;
-    tx.commit().await?;
+    let mut added = 0;
+    // In steps, so that no change of a user has to wait for a thousand records; what a broken-off batch stored is passed over when it
+    // comes again.
+    for records in records.chunks(RECORDS_AT_ONCE) {
+        let mut tx = app.store.begin().await?;
+        added += usage::add(&mut tx, &source.node, &source.boot, records).await?;
+        tx.commit().await?;
+    }
     tracing::debug!(node = %source.node, told = records.len(), added, "usage");
     Ok(StatusCode::NO_CONTENT)
 }
