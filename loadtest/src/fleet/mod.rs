@@ -1,11 +1,14 @@
-//! The fleet's promises, tried on real programs: how fast a change is in force on every core (`propagation`), and what survives
-//! when admin and proxy are killed in the middle of changes (`crash`).
+//! The fleet's promises, tried on real programs: how fast a change is in force on every core (`propagation`), what survives when admin
+//! and proxy are killed in the middle of changes (`crash`), and how a proxy does without admin (`outage`).
 
 mod crash;
+mod outage;
 mod propagation;
 mod rig;
 
 use crate::histogram::Histogram;
+use crate::load::{self, Load};
+use rig::Rig;
 use std::path::PathBuf;
 
 /// The program's arguments.
@@ -40,6 +43,8 @@ pub enum Command {
         #[arg(long, default_value_t = 64)]
         streams: usize,
     },
+    /// Take admin away under running streams, start the proxy without it, bring it back
+    Outage,
     /// Change things and kill admin and proxy at random points
     Crash {
         /// How many changes.
@@ -63,6 +68,7 @@ pub fn run(options: &Options) -> anyhow::Result<(serde_json::Value, bool)> {
         Command::Propagation { rounds, connections, streams } => {
             propagation::run(options, rounds, connections, streams)
         }
+        Command::Outage => outage::run(options),
         Command::Crash { mutations, kill_every, seed } => crash::run(options, mutations, kill_every, seed),
     }
 }
@@ -72,4 +78,14 @@ fn times(histogram: &Histogram) -> serde_json::Value {
     #[allow(clippy::cast_precision_loss, reason = "times for people")]
     let ms = |share: f64| histogram.quantile_ns(share) as f64 / 1e6;
     serde_json::json!({ "p50": ms(0.5), "p90": ms(0.9), "p99": ms(0.99), "max": ms(1.0), "count": histogram.count() })
+}
+
+/// Paced streams with the member's PAT, until they are stopped.
+fn start_load(rig: &Rig, streams: usize) -> anyhow::Result<Load> {
+    let mut options = load::Options::against(&format!("http://{}/proxy/demo", rig.addresses.data));
+    options.concurrency = streams.max(1);
+    options.duration_s = 3_600.0;
+    options.pat = Some(rig.cast.pat.clone());
+    options.pace_us = 20_000;
+    Load::start(options)
 }

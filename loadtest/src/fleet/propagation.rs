@@ -1,9 +1,8 @@
 //! From a revocation to the first request that is refused, on every connection.
 
 use super::rig::{PATIENCE, Poller, Rig};
-use super::{Options, times};
+use super::{Options, start_load, times};
 use crate::histogram::Histogram;
-use crate::load::{self, Load};
 use crate::world::{Api, new_pat};
 use anyhow::{Result, bail};
 use serde_json::{Value, json};
@@ -65,19 +64,10 @@ fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
-fn start_load(rig: &Rig, streams: usize) -> Result<Load> {
-    let mut options = load::Options::against(&format!("http://{}/proxy/demo", rig.addresses.data));
-    options.concurrency = streams.max(1);
-    options.duration_s = 3_600.0;
-    options.pat = Some(rig.cast.pat.clone());
-    options.pace_us = 20_000;
-    Load::start(options)
-}
-
 fn rig_counts(rig: &Rig) -> Result<Value> {
     let ops = rig.addresses.ops;
     let tables = crate::fetch::get(ops, &ops.to_string(), "/tables", "")?.json()?;
-    Ok(tables["pats"].clone())
+    Ok(tables["counts"]["pats"].clone())
 }
 
 fn await_everywhere(pollers: &mut [Poller], pat: &str, status: u16) -> Result<()> {
