@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use super::endpoint::split_port;
+use cube_wire::endpoint::split_port;
+
 use super::{ClusterEntry, EndpointEntry, Resolve, Tables};
 
 /// The host of an endpoint if it is a name, and its port.

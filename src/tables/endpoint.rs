@@ -4,6 +4,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::time::Duration;
 
+use cube_wire::endpoint::{EndpointUrl, check_credential};
 use cube_wire::record::{CredentialRecord, Dialect, EndpointRecord};
 
 use super::problem::Fault;
@@ -42,95 +43,11 @@ impl Resolve for NoResolver {
     }
 }
 
-/// An endpoint's URL, taken apart.
-#[derive(Debug, PartialEq, Eq)]
-struct Url<'a> {
-    authority: &'a str,
-    host: &'a str,
-    port: u16,
-    base_path: &'a str,
-}
-
-const HTTP_PORT: u16 = 80;
-
-/// Takes `http://host[:port][/base]` apart.
-///
-/// # Errors
-/// What is wrong with it, as half a sentence.
-fn parse_url(url: &str) -> Result<Url<'_>, &'static str> {
-    if url.starts_with("https://") {
-        return Err("https to endpoints is not supported yet; use http on a trusted network");
-    }
-    let rest = url.strip_prefix("http://").ok_or("it must begin with http://")?;
-    let (authority, path) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
-    if authority.contains('@') {
-        return Err("a user or password in the URL; use `credential`");
-    }
-    let (host, port) = split_port(authority)?;
-    let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
-    if let Some(host) = bracketed {
-        host.parse::<std::net::Ipv6Addr>().map_err(|_| "the address in brackets is not an IPv6 address")?;
-    } else if host.is_empty() || host.len() > 253 || !host.bytes().all(is_host_byte) {
-        return Err("the host is neither a name nor an address");
-    }
-    let base_path = path.trim_end_matches('/');
-    let harmless = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'?' | b'#' | b'\\' | b'%');
-    if !base_path.bytes().all(harmless) {
-        return Err("the base path has a character that a base path cannot have");
-    }
-    if base_path.split('/').skip(1).any(|segment| matches!(segment, "" | "." | "..")) {
-        return Err("the base path has an empty or dot segment");
-    }
-    Ok(Url { authority, host: bracketed.unwrap_or(host), port, base_path })
-}
-
-const fn is_host_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_')
-}
-
-pub(super) fn split_port(authority: &str) -> Result<(&str, u16), &'static str> {
-    let host_end = authority.rfind(']').map_or(0, |at| at + 1);
-    let Some(colon) = authority[host_end..].find(':') else {
-        return Ok((authority, HTTP_PORT));
-    };
-    let (host, port) = authority.split_at(host_end + colon);
-    let digits = &port[1..];
-    let port =
-        digits.parse::<u16>().ok().filter(|port| *port != 0 && digits.bytes().all(|b| b.is_ascii_digit()));
-    Ok((host, port.ok_or("the port is not a number from 1 to 65535")?))
-}
-
-/// Field names that would change what the message means or where it ends.
-const NOT_CREDENTIALS: [&str; 10] = [
-    "host",
-    "content-length",
-    "content-type",
-    "transfer-encoding",
-    "connection",
-    "keep-alive",
-    "te",
-    "trailer",
-    "upgrade",
-    "expect",
-];
-
 fn compile_credential(record: &CredentialRecord) -> Result<Credential, &'static str> {
-    let name = record.header.to_ascii_lowercase();
-    let is_name_byte = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-    if name.is_empty() || !name.bytes().all(is_name_byte) {
-        return Err("the credential's `header` is not the name of a header field");
-    }
-    if NOT_CREDENTIALS.contains(&&*name) {
-        return Err("the credential's `header` is a field that the proxy writes itself");
-    }
     if !record.sealed.is_empty() {
         return Err("its credential is still sealed; it has to be opened with the fleet key first");
     }
-    let value = record.value.trim_matches([' ', '\t']);
-    if value.is_empty() || !value.bytes().all(|byte| byte.is_ascii_graphic() || matches!(byte, b' ' | b'\t'))
-    {
-        return Err("the credential's `value` is empty or has characters that a header field cannot have");
-    }
+    let (name, value) = check_credential(&record.header, &record.value)?;
     let line = format!("{name}: {value}\r\n").into_bytes().into_boxed_slice();
     Ok(Credential { name: name.into(), line })
 }
@@ -143,7 +60,7 @@ fn compile_credential(record: &CredentialRecord) -> Result<Credential, &'static 
 /// # Errors
 /// What is wrong with the URL, as half a sentence. A name that is not resolved gives a server that cannot be reached.
 pub fn lone_cluster(name: &str, url: &str, resolve: &mut dyn Resolve) -> Result<ClusterEntry, &'static str> {
-    let Url { authority, host, port, base_path } = parse_url(url)?;
+    let EndpointUrl { authority, host, port, base_path } = EndpointUrl::parse(url)?;
     let addrs = match host.parse::<IpAddr>() {
         Ok(address) => vec![SocketAddr::new(address, port)],
         Err(_) => resolve.resolve(host, port).unwrap_or_default(),
@@ -175,7 +92,7 @@ pub(super) fn compile_endpoint(
     faults: &mut Vec<Fault>,
 ) -> Option<EndpointEntry> {
     let before = faults.len();
-    let url = parse_url(&record.url)
+    let url = EndpointUrl::parse(&record.url)
         .map_err(|why| {
             // Whatever is in front of an `@` may be a password.
             let shown = record
@@ -213,55 +130,6 @@ pub(super) fn compile_endpoint(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_url_is_taken_apart() {
-        for (url, authority, host, port, base_path) in [
-            ("http://h:8000", "h:8000", "h", 8000, ""),
-            ("http://h", "h", "h", 80, ""),
-            ("http://10.0.0.1:1/", "10.0.0.1:1", "10.0.0.1", 1, ""),
-            ("http://[::1]:11434/a/b/", "[::1]:11434", "::1", 11434, "/a/b"),
-            ("http://[::1]", "[::1]", "::1", 80, ""),
-            ("http://a_b.c-d.example:65535/v", "a_b.c-d.example:65535", "a_b.c-d.example", 65535, "/v"),
-        ] {
-            assert_eq!(parse_url(url), Ok(Url { authority, host, port, base_path }), "{url}");
-        }
-    }
-
-    #[test]
-    fn a_url_that_could_mean_something_else_is_refused() {
-        for url in [
-            "",
-            "h:1",
-            "ftp://h",
-            "https://h",
-            "http://",
-            "http:///x",
-            "http://h:",
-            "http://h:0",
-            "http://h:65536",
-            "http://h:+1",
-            "http://h:1x",
-            "http://u:p@h",
-            "http://h:1:2",
-            "http://[::1",
-            "http://[x]",
-            "http://[::1]x",
-            "http://h/?q",
-            "http://h/#f",
-            "http://h/a b",
-            "http://h/../x",
-            "http://h/./x",
-            "http://h//x",
-            "http://h/%2e",
-            "http://h\r\nx: y",
-            "http://hé",
-            "http://h/\u{7f}",
-            "http://h?x",
-        ] {
-            assert!(parse_url(url).is_err(), "{url:?}");
-        }
-    }
 
     fn compiled(header: &str, value: &str) -> Result<Credential, &'static str> {
         compile_credential(&CredentialRecord {

@@ -9,6 +9,7 @@ pub mod deployments;
 pub mod domains;
 pub mod error;
 pub mod invitations;
+pub mod logins;
 pub mod models;
 pub mod nodes;
 pub mod pats;
@@ -18,7 +19,6 @@ mod replay;
 pub mod roles;
 pub mod routes;
 pub mod scopes;
-pub mod sessions;
 pub mod throttle;
 pub mod usage;
 pub mod users;
@@ -31,9 +31,9 @@ use crate::settings::Settings;
 use crate::store::Store;
 pub use authorize::authorize;
 pub use error::AppError;
+use logins::Keys;
 use nodes::Nodes;
 pub use principal::{Asker, Principal, Via};
-use sessions::Keys;
 use throttle::Throttle;
 
 /// Everything that a request needs; cloned for each.

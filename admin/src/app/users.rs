@@ -2,7 +2,7 @@
 
 use cube_wire::UserId;
 
-use super::sessions::on_blocking_thread;
+use super::logins::on_blocking_thread;
 use super::{App, AppError, Asker, Principal, Via};
 use crate::clock::Moment;
 use crate::secrets;

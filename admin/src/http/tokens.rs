@@ -10,7 +10,7 @@ use utoipa_axum::routes;
 
 use super::extract::{Anyone, Caller, Json, bearer};
 use super::{ApiResult, Errors};
-use crate::app::sessions::TokenPair;
+use crate::app::logins::TokenPair;
 use crate::app::{App, AppError};
 use crate::clock::Moment;
 

@@ -53,7 +53,11 @@ const fn is_host_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_')
 }
 
-fn split_port(authority: &str) -> Result<(&str, u16), &'static str> {
+/// Host, in brackets if it was, and port of an authority; 80 if there is no port.
+///
+/// # Errors
+/// What is wrong with the port, as half a sentence.
+pub fn split_port(authority: &str) -> Result<(&str, u16), &'static str> {
     let host_end = authority.rfind(']').map_or(0, |at| at + 1);
     let Some(colon) = authority[host_end..].find(':') else {
         return Ok((authority, HTTP_PORT));
@@ -113,6 +117,8 @@ mod tests {
             ("http://h", "h", "h", 80, ""),
             ("http://10.0.0.1:1/", "10.0.0.1:1", "10.0.0.1", 1, ""),
             ("http://[::1]:11434/a/b/", "[::1]:11434", "::1", 11434, "/a/b"),
+            ("http://[::1]", "[::1]", "::1", 80, ""),
+            ("http://a_b.c-d.example:65535/v", "a_b.c-d.example:65535", "a_b.c-d.example", 65535, "/v"),
         ] {
             assert_eq!(
                 EndpointUrl::parse(url),
@@ -120,9 +126,39 @@ mod tests {
                 "{url}"
             );
         }
-        for url in
-            ["", "h:1", "https://h", "http://", "http://h:0", "http://u:p@h", "http://h/../x", "http://h/%2e"]
-        {
+    }
+
+    #[test]
+    fn a_url_that_could_mean_something_else_is_refused() {
+        for url in [
+            "",
+            "h:1",
+            "ftp://h",
+            "https://h",
+            "http://",
+            "http:///x",
+            "http://h:",
+            "http://h:0",
+            "http://h:65536",
+            "http://h:+1",
+            "http://h:1x",
+            "http://u:p@h",
+            "http://h:1:2",
+            "http://[::1",
+            "http://[x]",
+            "http://[::1]x",
+            "http://h/?q",
+            "http://h/#f",
+            "http://h/a b",
+            "http://h/../x",
+            "http://h/./x",
+            "http://h//x",
+            "http://h/%2e",
+            "http://h\r\nx: y",
+            "http://hé",
+            "http://h/\u{7f}",
+            "http://h?x",
+        ] {
             assert!(EndpointUrl::parse(url).is_err(), "{url:?}");
         }
     }
