@@ -1,4 +1,6 @@
-//! The demo launcher with the real programs, which it builds itself: what it prints, fills, keeps and leaves behind.
+//! The demo launcher with the real programs: what it prints, fills, keeps and leaves behind.
+//!
+//! They are those beside the launcher, which `cargo test --workspace` builds.
 #![allow(clippy::unwrap_used, reason = "a test says so by failing")]
 
 use cube_loadtest::demo::Line;
@@ -28,8 +30,15 @@ impl Drop for Scratch {
 }
 
 fn start(arguments: &[&str]) -> (Child, Line) {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_cube-demo"))
-        .args(["--json", "--port", "0", "--ops-port", "0", "--admin-port", "0", "--cores", "1"])
+    let demo = Path::new(env!("CARGO_BIN_EXE_cube-demo"));
+    for program in ["cube-admin", "cube-proxy"] {
+        assert!(
+            demo.with_file_name(program).is_file(),
+            "{program} is missing: cargo build --workspace --bins"
+        );
+    }
+    let mut child = Command::new(demo)
+        .args(["--no-build", "--json", "--port", "0", "--ops-port", "0", "--admin-port", "0", "--cores", "1"])
         .args(arguments)
         .stdout(Stdio::piped())
         .spawn()

@@ -10,7 +10,7 @@ target=${CARGO_TARGET_DIR:-$root/target}
 
 if [ -z "${CUBE_DEMO:-}" ]; then
     (cd "$root" && cargo build --quiet --workspace --bins)
-    exec {demo}< <(exec "$target/debug/cube-demo" --json)
+    exec {demo}< <(exec "$target/debug/cube-demo" --no-build --json)
     demo_pid=$!
     trap 'kill -INT "$demo_pid" 2>/dev/null || true; wait "$demo_pid" 2>/dev/null || true' EXIT
     read -r -t 120 CUBE_DEMO <&"$demo" || { echo "cube-demo --json printed nothing within 120 s" >&2; exit 1; }
