@@ -86,7 +86,7 @@ fn offer_deployment(api: &Api, service: &Service) -> Result<()> {
     let path = format!("/api/v1/deployments/{DEPLOYMENT}");
     match api.try_call("GET", &path, None)?.0 {
         404 => api.call("POST", "/api/v1/deployments", Some(&deployment))?,
-        _ => api.call("PUT", &path, Some(&deployment))?,
+        _ => api.call("PATCH", &path, Some(&deployment))?,
     };
     Ok(())
 }
