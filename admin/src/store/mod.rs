@@ -3,7 +3,7 @@
 //! | file | holds |
 //! |---|---|
 //! | [`tx`] | the one way to change anything: rows, audit and change log in one transaction |
-//! | [`derive`] | rows → the records that proxies get |
+//! | [`mod@derive`] | rows → the records that proxies get |
 //! | [`feed`] | the change log and snapshots, as the feed sends them |
 //! | the others | one group of tables each |
 //!
