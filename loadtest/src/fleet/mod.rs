@@ -42,6 +42,9 @@ pub enum Command {
         /// Streams that run beside it.
         #[arg(long, default_value_t = 64)]
         streams: usize,
+        /// Fail unless 99 of 100 are in force so soon after the answer; for a quiet machine.
+        #[arg(long)]
+        within_ms: Option<u64>,
     },
     /// Take admin away under running streams, start the proxy without it, bring it back
     Outage,
@@ -65,8 +68,8 @@ pub enum Command {
 /// The programs do not start or do not answer.
 pub fn run(options: &Options) -> anyhow::Result<(serde_json::Value, bool)> {
     match options.command {
-        Command::Propagation { rounds, connections, streams } => {
-            propagation::run(options, rounds, connections, streams)
+        Command::Propagation { rounds, connections, streams, within_ms } => {
+            propagation::run(options, rounds, connections, streams, within_ms)
         }
         Command::Outage => outage::run(options),
         Command::Crash { mutations, kill_every, seed } => crash::run(options, mutations, kill_every, seed),

@@ -18,6 +18,7 @@ pub(super) fn run(
     rounds: usize,
     connections: usize,
     streams: usize,
+    within_ms: Option<u64>,
 ) -> Result<(Value, bool)> {
     let rig = Rig::start(options)?;
     let api = rig.api()?;
@@ -46,7 +47,8 @@ pub(super) fn run(
     let report = load.stop()?;
     let intact = report.lost == 0 && report.duplicated == 0 && report.reordered == 0 && report.failed == 0;
     let counts = rig_counts(&rig)?;
-    let held = intact && pending == 0 && since_commit.quantile_ns(0.99) <= 50_000_000;
+    let in_time = within_ms.is_none_or(|ms| since_commit.quantile_ns(0.99) <= ms * 1_000_000);
+    let held = intact && pending == 0 && in_time;
     Ok((
         json!({
             "pats": counts, "connections": connections, "streams": streams,
