@@ -353,7 +353,10 @@ impl World {
         assert_eq!(snapshot.state.generation, self.generation);
         let mut whole = BTreeMap::new();
         while let Some(page) = snapshot.next_page().await.expect("a page") {
-            whole.extend(page.into_iter().map(|record| (record.key().expect("no heading"), record)));
+            let lines = page.iter().flat_map(|lines| lines.split('\n'));
+            let records = lines
+                .map(|line| Record::from_line(line.as_bytes()).expect("a record").expect("a known kind"));
+            whole.extend(records.map(|record| (record.key().expect("no heading"), record)));
         }
         for (key, record) in &whole {
             assert_eq!(self.replayed.get(key), Some(record), "{key} was not told as it is");

@@ -122,10 +122,9 @@ impl Stream {
         let mut checksum = Checksum::new();
         while let Some(page) = snapshot.next_page().await? {
             let mut piece = String::new();
-            for record in page {
-                let line = record.to_line();
-                checksum.add(line.as_bytes());
-                piece.push_str(&line);
+            for lines in page {
+                lines.split('\n').for_each(|line| checksum.add(line.as_bytes()));
+                piece.push_str(&lines);
                 piece.push('\n');
             }
             if !piece.is_empty() {
