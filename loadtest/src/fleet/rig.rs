@@ -155,10 +155,16 @@ fn kill(child: &mut Option<Child>) {
     }
 }
 
+/// Ports that nobody uses, below those that the kernel gives to outgoing connections: a program that is killed has to find its own again.
 fn free_addresses() -> Result<Addresses> {
-    let bind = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no port is free");
+    const FIRST: u16 = 20_000;
+    const COUNT: u16 = 10_000;
+    let start = u16::try_from(std::process::id() * 4 % u32::from(COUNT)).unwrap_or(0);
+    let ports = (0..COUNT).map(|step| FIRST + (start + step) % COUNT);
+    let mut bound = ports.filter_map(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok());
+    let mut next = || bound.next().context("no port is free");
     // All held at once, so that they differ.
-    let held = [bind()?, bind()?, bind()?, bind()?];
+    let held = [next()?, next()?, next()?, next()?];
     let [data, ops, admin, feed] = [0, 1, 2, 3].map(|at: usize| held[at].local_addr());
     Ok(Addresses { data: data?, ops: ops?, admin: admin?, feed: feed? })
 }
