@@ -9,12 +9,18 @@ use std::io::{self, Read, Seek, Write};
 use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, OFlags, flock};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with, sockopt};
 
 use crate::settings::Settings;
+
+/// How long the address of an instance that was killed may stay taken: the kernel takes its rings, and the listeners in them, down on a
+/// worker of its own, after the process has ended.
+const PATIENCE: Duration = Duration::from_secs(2);
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// Proof that this process is the one instance at its address, for as long as it is held.
 #[derive(Debug)]
@@ -74,8 +80,17 @@ impl Instance {
         }
         let path = settings.process.lock_file.clone().unwrap_or_else(|| default_lock_file(address));
         let lock = lock(&path)?;
-        try_alone(address).map_err(|error| InstanceError::Address { address, error })?;
-        Ok(Self { _lock: Some(lock) })
+        let start = Instant::now();
+        loop {
+            match try_alone(address) {
+                Ok(()) => return Ok(Self { _lock: Some(lock) }),
+                // The lock is ours, so this may be what is left of an instance that was killed.
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse && start.elapsed() < PATIENCE => {
+                    std::thread::sleep(LOOK_AGAIN);
+                }
+                Err(error) => return Err(InstanceError::Address { address, error }),
+            }
+        }
     }
 }
 
