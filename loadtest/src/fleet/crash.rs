@@ -334,8 +334,8 @@ fn await_usage(rig: &Rig, api: &Api, before: u64, traffic: &Answered) -> Result<
         }
         let least = traffic.answered.saturating_sub(traffic.at_risk);
         let usage = Usage { counted, least, most: traffic.answered + traffic.broken };
-        let settled = usage.held() && unchanged_since.elapsed() > Duration::from_secs(5);
-        if settled || start.elapsed() > PATIENCE {
+        // What is left in the spool is sent after a wait that doubles up to a few seconds.
+        if unchanged_since.elapsed() > Duration::from_secs(12) || start.elapsed() > 8 * PATIENCE {
             return Ok(usage);
         }
         std::thread::sleep(Duration::from_millis(100));
