@@ -81,6 +81,9 @@ impl App {
         change: DeploymentChange,
     ) -> Result<DeploymentRow, AppError> {
         principal.as_superadmin()?;
+        if !principal.allows_deployment(name) {
+            return Err(AppError::Forbidden("the API key is for other deployments"));
+        }
         check_deployment_name(name)?;
         if change.endpoints.is_none() {
             return Err(AppError::invalid("endpoints", "at least one"));
@@ -104,7 +107,8 @@ impl App {
         page: Page,
     ) -> Result<Listed<DeploymentRow>, AppError> {
         principal.as_superadmin()?;
-        Ok(deployments::list(&mut *self.store.read().await?, part, page).await?)
+        let only = principal.only_deployments();
+        Ok(deployments::list(&mut *self.store.read().await?, part, only, page).await?)
     }
 
     /// One deployment.
@@ -117,7 +121,7 @@ impl App {
         name: &str,
     ) -> Result<DeploymentRow, AppError> {
         principal.as_superadmin()?;
-        explicit(deployments::find(&mut *self.store.read().await?, name).await?)
+        explicit(principal, deployments::find(&mut *self.store.read().await?, name).await?)
     }
 
     /// Changes a deployment. Credentials that the change leaves out stay with the endpoints whose URL stays.
@@ -133,7 +137,7 @@ impl App {
     ) -> Result<DeploymentRow, AppError> {
         principal.as_superadmin()?;
         let mut tx = self.store.begin().await?;
-        let before = explicit(deployments::find(tx.connection(), name).await?)?;
+        let before = explicit(principal, deployments::find(tx.connection(), name).await?)?;
         let deployment = self.changed(before, change)?;
         deployments::replace(&mut tx, &deployment).await?;
         tx.audit(principal.did(asker, "deployment.update", "deployment", name));
@@ -153,7 +157,7 @@ impl App {
     ) -> Result<(), AppError> {
         principal.as_superadmin()?;
         let mut tx = self.store.begin().await?;
-        explicit(deployments::find(tx.connection(), name).await?)?;
+        explicit(principal, deployments::find(tx.connection(), name).await?)?;
         deployments::delete(&mut tx, name).await?;
         tx.audit(principal.did(asker, "deployment.delete", "deployment", name));
         tx.commit().await?;
@@ -248,8 +252,9 @@ pub(super) fn new_deployment(name: &str, implicit: bool) -> DeploymentRow {
 }
 
 /// What is not shown is not there.
-fn explicit(found: Option<DeploymentRow>) -> Result<DeploymentRow, AppError> {
-    found.filter(|deployment| !deployment.implicit).ok_or(AppError::NotFound("deployment"))
+fn explicit(principal: &Principal, found: Option<DeploymentRow>) -> Result<DeploymentRow, AppError> {
+    let shown = |found: &DeploymentRow| !found.implicit && principal.allows_deployment(&found.name);
+    found.filter(shown).ok_or(AppError::NotFound("deployment"))
 }
 
 pub(super) fn check_url(field: &'static str, url: &str) -> Result<(), AppError> {

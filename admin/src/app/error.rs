@@ -14,6 +14,12 @@ pub enum AppError {
     /// We know who asks, and it is not allowed.
     #[error("{0}")]
     Forbidden(&'static str),
+    /// We know which API key asks, and it is not for this (RFC 6750 §3.1, `insufficient_scope`).
+    #[error("the API key has no scope `{needed}`")]
+    InsufficientScope {
+        /// The scope that it would need.
+        needed: &'static str,
+    },
     /// It does not exist, or the asker may not know that it does.
     #[error("{0} not found")]
     NotFound(&'static str),
@@ -59,6 +65,7 @@ impl AppError {
         match self {
             Self::Unauthenticated { .. } => "unauthenticated",
             Self::Forbidden(_) => "forbidden",
+            Self::InsufficientScope { .. } => "insufficient_scope",
             Self::NotFound(_) => "not_found",
             Self::Invalid { .. } => "invalid",
             Self::Conflict(_) => "conflict",

@@ -9,7 +9,7 @@ use cube_wire::cidr::Cidr;
 use cube_wire::jwt::{self, Claims, ISSUER, JwtFault, PUBLIC_KEY_LEN, SigningKey, Use};
 use cube_wire::record::ScopeRecord;
 use cube_wire::seal::FleetKey;
-use cube_wire::{UserId, base64url, pat};
+use cube_wire::{UserId, api_key, base64url, pat};
 use subtle::ConstantTimeEq as _;
 
 use super::{App, AppError, Asker, Principal, Via};
@@ -327,7 +327,7 @@ impl App {
         Ok(())
     }
 
-    /// Who shows this credential: an access token or a PAT.
+    /// Who shows this credential: an access token, an API key or a PAT.
     ///
     /// # Errors
     /// [`AppError::Unauthenticated`].
@@ -338,6 +338,9 @@ impl App {
     ) -> Result<Principal, AppError> {
         if jwt::looks_like_jwt(credential.as_bytes()) {
             return self.authenticate_login(credential).await;
+        }
+        if credential.starts_with(api_key::PREFIX) {
+            return self.authenticate_api_key(credential).await;
         }
         self.authenticate_pat(credential, client_ip).await
     }

@@ -3,6 +3,7 @@
 //! Functions here take the [`App`], who asks ([`Principal`]) and plain inputs, and return what happened or an [`AppError`]. They
 //! know nothing of HTTP, and leave SQL to [`crate::store`].
 
+pub mod api_keys;
 pub mod audit;
 pub mod authorize;
 pub mod deployments;

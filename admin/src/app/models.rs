@@ -8,7 +8,7 @@ use cube_wire::record::MODEL_NAME_LEN_MAX;
 use cube_wire::{DomainId, Operation};
 
 use super::authorize::{authorize, rights};
-use super::{App, AppError, Asker, Principal};
+use super::{App, AppError, Asker, Principal, Via};
 use crate::clock::Moment;
 use crate::store::models::{self, ModelFilter, ModelRow};
 use crate::store::{Listed, Page, WriteTx, deployments};
@@ -204,9 +204,12 @@ async fn check_deployment(
 ) -> Result<(), AppError> {
     let Some(name) = name else { return Ok(()) };
     let found = deployments::find(tx.connection(), name).await?;
-    let given = principal.superadmin || models::domain_uses(tx.connection(), domain, name).await?;
+    // A key that is for some domains acts as those domains' own people do.
+    let limited = matches!(&principal.via, Via::ApiKey { rights, .. } if rights.domains.is_some());
+    let given =
+        (principal.superadmin && !limited) || models::domain_uses(tx.connection(), domain, name).await?;
     match found {
-        Some(found) if given && !found.implicit => Ok(()),
+        Some(found) if given && !found.implicit && principal.allows_deployment(name) => Ok(()),
         Some(_) | None => Err(AppError::NotFound("deployment")),
     }
 }

@@ -3,8 +3,11 @@
 use cube_wire::record::{EntityType, ScopeRecord};
 use cube_wire::{DomainId, Operation, PatId, UserId};
 
+use uuid::Uuid;
+
 use super::AppError;
 use crate::store::AuditEntry;
+use crate::store::api_keys::{ApiKeyRights, ApiScope};
 
 /// Somebody who has shown a good credential.
 #[derive(Clone, Debug)]
@@ -34,6 +37,13 @@ pub enum Via {
         /// What it may do, at most.
         scopes: Vec<ScopeRecord>,
     },
+    /// An API key.
+    ApiKey {
+        /// Which.
+        id: Uuid,
+        /// What it may do, at most.
+        rights: ApiKeyRights,
+    },
 }
 
 /// A request's surroundings, for the audit log.
@@ -54,6 +64,7 @@ impl Principal {
         match self.via {
             Via::Login { .. } => Ok(()),
             Via::Pat { .. } => Err(AppError::Forbidden("a PAT cannot manage credentials; log in")),
+            Via::ApiKey { .. } => Err(AppError::Forbidden("an API key cannot manage credentials; log in")),
         }
     }
 
@@ -98,6 +109,7 @@ impl Principal {
     pub fn scoped_domains(&self) -> Option<Vec<DomainId>> {
         match &self.via {
             Via::Login { .. } | Via::Pat { full_access: true, .. } => None,
+            Via::ApiKey { rights, .. } => rights.domains.clone(),
             Via::Pat { scopes, .. } => {
                 let acting = scopes
                     .iter()
@@ -115,6 +127,9 @@ impl Principal {
     /// # Errors
     /// [`AppError::Forbidden`].
     pub fn as_owner(&self) -> Result<(), AppError> {
+        if matches!(self.via, Via::ApiKey { .. }) {
+            return Err(AppError::Forbidden("not for API keys"));
+        }
         match self.scoped_domains() {
             None => Ok(()),
             Some(_) => Err(AppError::Forbidden("the PAT's scopes do not allow this")),
@@ -136,15 +151,54 @@ impl Principal {
                     && (scope.entity_id == "*" || scope.entity_id == entity_id)
                     && scope.operation.as_str() == operation
             }),
+            Via::ApiKey { rights, .. } => {
+                domain.is_none_or(|domain| in_limit(rights.domains.as_deref(), &domain))
+                    && rights.scopes.iter().any(|scope| key_scope_allows(*scope, entity_type, operation))
+            }
         }
     }
 
-    /// Refuses everybody but superadmins (with a login, or a PAT that acts as its owner).
+    /// Refuses API keys without this scope. Whoever else may do it is decided by roles.
+    ///
+    /// # Errors
+    /// [`AppError::InsufficientScope`].
+    pub fn demand_key_scope(&self, needed: ApiScope) -> Result<(), AppError> {
+        match &self.via {
+            Via::ApiKey { rights, .. } if !rights.scopes.iter().any(|scope| scope.covers(needed)) => {
+                Err(AppError::InsufficientScope { needed: needed.name() })
+            }
+            Via::Login { .. } | Via::Pat { .. } | Via::ApiKey { .. } => Ok(()),
+        }
+    }
+
+    /// Whether the credential is not limited to other deployments than this one.
+    #[must_use]
+    pub fn allows_deployment(&self, name: &str) -> bool {
+        match &self.via {
+            Via::ApiKey { rights, .. } => in_limit(rights.deployments.as_deref(), name),
+            Via::Login { .. } | Via::Pat { .. } => true,
+        }
+    }
+
+    /// The only deployments that the credential is for; `None`: all of them.
+    #[must_use]
+    pub fn only_deployments(&self) -> Option<&[String]> {
+        match &self.via {
+            Via::ApiKey { rights, .. } => rights.deployments.as_deref(),
+            Via::Login { .. } | Via::Pat { .. } => None,
+        }
+    }
+
+    /// Refuses everybody but superadmins (with a login, a PAT that acts as its owner, or an API key that is not limited to domains).
     ///
     /// # Errors
     /// [`AppError::Forbidden`].
     pub fn as_superadmin(&self) -> Result<(), AppError> {
-        let narrowed = matches!(self.via, Via::Pat { full_access: false, .. });
+        let narrowed = match &self.via {
+            Via::Login { .. } => false,
+            Via::Pat { full_access, .. } => !full_access,
+            Via::ApiKey { rights, .. } => rights.domains.is_some(),
+        };
         if self.superadmin && !narrowed { Ok(()) } else { Err(AppError::Forbidden("only for superadmins")) }
     }
 
@@ -160,8 +214,12 @@ impl Principal {
         AuditEntry {
             actor_user: Some(self.user),
             actor_pat: match self.via {
-                Via::Login { .. } => None,
+                Via::Login { .. } | Via::ApiKey { .. } => None,
                 Via::Pat { id, .. } => Some(id),
+            },
+            actor_key: match self.via {
+                Via::Login { .. } | Via::Pat { .. } => None,
+                Via::ApiKey { id, .. } => Some(id),
             },
             action,
             entity_type,
@@ -171,5 +229,27 @@ impl Principal {
             client_ip: asker.client_ip.clone(),
             ..AuditEntry::default()
         }
+    }
+}
+
+fn in_limit<T: PartialEq<U>, U: ?Sized>(limit: Option<&[T]>, one: &U) -> bool {
+    limit.is_none_or(|limit| limit.iter().any(|allowed| allowed == one))
+}
+
+/// Whether a scope of an API key opens what a PAT would need this scope for.
+fn key_scope_allows(scope: ApiScope, entity_type: &str, operation: &str) -> bool {
+    let reading = operation == Operation::LlmRead.name();
+    let writing = [Operation::LlmCreate, Operation::LlmUpdate, Operation::LlmDelete];
+    match entity_type {
+        "users" => scope == ApiScope::Scim || (scope == ApiScope::UsersRead && operation == "read"),
+        "domains" | "models" if reading => scope.covers(ApiScope::ModelsRead),
+        "domains" | "models" if writing.iter().any(|allowed| allowed.name() == operation) => {
+            scope == ApiScope::ModelsWrite
+        }
+        "domains" => {
+            operation == Operation::AuditLogRead.name()
+                && matches!(scope, ApiScope::AuditRead | ApiScope::UsageRead)
+        }
+        _ => false,
     }
 }

@@ -2,7 +2,7 @@
 
 use cube_wire::{DomainId, Operation};
 
-use super::{App, AppError, Principal};
+use super::{App, AppError, Principal, Via};
 use crate::store::usage::{self, Group, GroupBy, Sum, UsageFilter};
 use crate::store::{Listed, Page};
 
@@ -26,6 +26,9 @@ impl App {
                     let domain = DomainId(domain);
                     super::authorize::authorize(&mut connection, principal, domain, Operation::AuditLogRead)
                         .await?;
+                }
+                None if matches!(principal.via, Via::ApiKey { .. }) => {
+                    return Err(AppError::Forbidden("name one of the domains that the API key is for"));
                 }
                 None => {
                     if filter.user.is_some_and(|user| user != principal.user.0) {

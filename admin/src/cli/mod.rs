@@ -1,4 +1,4 @@
-//! `cube-admin user|domain|role|pat|deployment|model|route|node …`: a client of the HTTP API for people with a shell.
+//! `cube-admin user|domain|role|pat|api-key|deployment|model|route|node …`: a client of the HTTP API for people with a shell.
 //!
 //! Every command is a row of [`spec::RESOURCES`]: a method, a path, what the arguments become, and the columns of the table that is
 //! printed. `--json` prints what the API answered instead. The rules are the API's; nothing is checked twice.
@@ -119,6 +119,9 @@ pub fn run(name: &str, matches: &ArgMatches) -> anyhow::Result<()> {
         print!("{}", table::render(&answer, spec.list, spec.columns));
         if let Some(secret) = answer["secret"].as_str() {
             print!("{}", secret_note(client.api(), secret));
+        }
+        if let Some(token) = answer["token"].as_str() {
+            println!("\nThe API key; it is not shown again:\n\n  {token}");
         }
     }
     Ok(())

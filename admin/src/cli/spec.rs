@@ -91,6 +91,7 @@ pub(super) const RESOURCES: &[(&str, &str, &[Spec])] = &[
     ("domain", "Domains", DOMAIN),
     ("role", "Roles of a domain, their actions and members", ROLE),
     ("pat", "Your own Personal Access Tokens", PAT),
+    ("api-key", "Keys for scripts and identity providers (superadmins)", API_KEY),
     ("deployment", "Where models are served (superadmins)", DEPLOYMENT),
     ("model", "Models of a domain", MODEL),
     ("route", "Rules that send requests elsewhere (superadmins)", ROUTE),
@@ -209,6 +210,20 @@ const PAT: &[Spec] = &[
     spec!("remove-scope", "Let a PAT do less", PATCH "/pats/{id}/scope/remove",
         [at("id"), need("scope", Texts, "/scopes_id", "A scope's identifier")];),
     spec!("clear-scopes", "Let a PAT do nothing", DELETE "/pats/{id}/scope", [at("id")];),
+];
+
+const API_KEY: &[Spec] = &[
+    spec!("list", "All keys", GET "/api/v1/api-keys", [
+        Parameter { help: "Rows at most, 1 to 100", ..query("first") },
+        Parameter { help: "Rows after this one: `endCursor` of --json", ..query("after") }], "items";
+        "id", "name", "scopes", "status", "expires_at", "last_used_at"),
+    spec!("view", "One key", GET "/api/v1/api-keys/{id}", [at("id")];),
+    spec!("create", "Make a key, and print it this once", POST "/api/v1/api-keys", [NAME, DURATION,
+        need("scope", Texts, "/scopes", "What it is for: deployments:read, models:write, usage:read, scim, …"),
+        may("domain", Texts, "/domains", "Only in this domain"),
+        may("deployment", Texts, "/deployments", "Only this deployment")];
+        "id", "name", "scopes", "expires_at"),
+    spec!("revoke", "End a key", DELETE "/api/v1/api-keys/{id}", [at("id")];),
 ];
 
 const DEPLOYMENT: &[Spec] = &[

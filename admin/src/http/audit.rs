@@ -15,6 +15,7 @@ use utoipa_axum::routes;
 use uuid::Uuid;
 
 use super::extract::{Caller, Path, Query};
+use super::paging::{CursorPaging, PageInfo};
 use super::pieces::Pieces;
 use super::usage::moment;
 use super::{ApiResult, Errors};
@@ -24,7 +25,11 @@ use crate::clock::Moment;
 use crate::store::audit::{Action, AuditFilter, Cursor, Event, Kind, What};
 
 pub(super) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(list_all)).routes(routes!(list)).routes(routes!(export))
+    OpenApiRouter::new()
+        .routes(routes!(list_all))
+        .routes(routes!(list))
+        .routes(routes!(export))
+        .routes(routes!(list_by_cursor))
 }
 
 #[derive(Deserialize, IntoParams)]
@@ -65,10 +70,7 @@ enum KindName {
 
 impl Wanted {
     fn filter(&self) -> Result<AuditFilter, AppError> {
-        let cursor = self.cursor.as_deref().map(|text| {
-            let (at, tie) = text.split_once('.').ok_or(())?;
-            Ok::<_, ()>(Cursor { at: Moment(at.parse().map_err(|_| ())?), tie: tie.to_owned() })
-        });
+        let cursor = self.cursor.as_deref().map(|text| cursor_of_text("cursor", text));
         Ok(AuditFilter {
             domain: None,
             kind: self.kind.map(|kind| match kind {
@@ -79,7 +81,7 @@ impl Wanted {
             to: moment("to", self.to.as_deref())?,
             user: self.user,
             pat: self.pat,
-            after: cursor.transpose().map_err(|()| AppError::invalid("cursor", "not one of ours"))?,
+            after: cursor.transpose()?,
         })
     }
 
@@ -91,6 +93,18 @@ impl Wanted {
             Err(AppError::invalid("limit", "1 to 1000"))
         }
     }
+}
+
+fn cursor_of_text(field: &'static str, text: &str) -> Result<Cursor, AppError> {
+    let parse = || {
+        let (at, tie) = text.split_once('.')?;
+        Some(Cursor { at: Moment(at.parse().ok()?), tie: tie.to_owned() })
+    };
+    parse().ok_or_else(|| AppError::invalid(field, "not one of ours"))
+}
+
+fn text_of_cursor(cursor: &Cursor) -> String {
+    format!("{}.{}", cursor.at.0, cursor.tie)
 }
 
 /// Part of the audit log, newest first.
@@ -123,6 +137,8 @@ struct Session {
     user: Option<Uuid>,
     #[serde(rename = "PatID", skip_serializing_if = "Option::is_none")]
     pat: Option<Uuid>,
+    #[serde(rename = "ApiKeyID", skip_serializing_if = "Option::is_none")]
+    key: Option<Uuid>,
     #[serde(rename = "DomainID", skip_serializing_if = "Option::is_none")]
     domain: Option<Uuid>,
 }
@@ -173,7 +189,7 @@ impl From<Event> for EventBody {
     fn from(event: Event) -> Self {
         let timestamp = event.cursor.at;
         match event.what {
-            What::Action(action) => of_action(timestamp, action),
+            What::Action(action) => of_action(timestamp, *action),
             What::Request { node, record } => of_request(timestamp, node, *record),
         }
     }
@@ -184,7 +200,7 @@ fn of_action(timestamp: Moment, action: Action) -> EventBody {
         timestamp,
         event_type: "management_action",
         request_id: action.request_id,
-        session: Session { user: action.user, pat: action.pat, domain: action.domain },
+        session: Session { user: action.user, pat: action.pat, key: action.key, domain: action.domain },
         client_ip: action.client_ip,
         details: Details::Action {
             action: action.action,
@@ -204,6 +220,7 @@ fn of_request(timestamp: Moment, node: String, record: UsageRecord) -> EventBody
         session: Session {
             user: record.user.map(|id| id.0),
             pat: record.pat.map(|id| id.0),
+            key: None,
             domain: record.domain.map(|id| id.0),
         },
         client_ip: record.client_ip,
@@ -238,8 +255,7 @@ async fn page(
     let limit = wanted.limit()?;
     let events = app.list_audit(&caller.principal, domain, wanted.filter()?, limit).await?;
     let full = i64::try_from(events.len()).is_ok_and(|count| count == limit);
-    let next =
-        events.last().filter(|_| full).map(|event| format!("{}.{}", event.cursor.at.0, event.cursor.tie));
+    let next = events.last().filter(|_| full).map(|event| text_of_cursor(&event.cursor));
     Ok(Body(AuditPage { events: events.into_iter().map(EventBody::from).collect(), next }))
 }
 
@@ -309,4 +325,59 @@ async fn export(
     });
     let media_type = [(header::CONTENT_TYPE, "application/x-ndjson")];
     Ok((media_type, AnyBody::from_stream(Pieces(receiver))).into_response())
+}
+
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct WantedByCursor {
+    /// Only `action`s (management) or only `request`s (through the proxies).
+    #[param(inline)]
+    kind: Option<KindName>,
+    /// From this time on (RFC 3339).
+    #[param(value_type = Option<String>, format = DateTime)]
+    from: Option<String>,
+    /// Before this time (RFC 3339).
+    #[param(value_type = Option<String>, format = DateTime)]
+    to: Option<String>,
+    /// In this domain; absent: everywhere (superadmins).
+    domain: Option<Uuid>,
+    /// By this user.
+    user: Option<Uuid>,
+    /// With this PAT.
+    pat: Option<Uuid>,
+}
+
+/// Part of the audit log, newest first.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct AuditItems {
+    items: Vec<EventBody>,
+    page_info: PageInfo,
+}
+
+/// The audit log by cursor: of a domain (`audit_log_read`), or of everything (superadmins)
+#[utoipa::path(get, path = "/api/v1/audit", tag = "audit", operation_id = "audit_by_cursor",
+    params(WantedByCursor, CursorPaging), responses((status = 200, body = AuditItems), Errors))]
+async fn list_by_cursor(
+    State(app): State<App>,
+    caller: Caller,
+    Query(wanted): Query<WantedByCursor>,
+    Query(paging): Query<CursorPaging>,
+) -> ApiResult<Body<AuditItems>> {
+    let rows = paging.rows()?;
+    let domain = wanted.domain.map(DomainId);
+    let wanted = Wanted {
+        kind: wanted.kind,
+        from: wanted.from,
+        to: wanted.to,
+        user: wanted.user,
+        pat: wanted.pat,
+        cursor: None,
+        limit: default_limit(),
+    };
+    let mut filter = wanted.filter()?;
+    filter.after = paging.after.as_deref().map(|text| cursor_of_text("after", text)).transpose()?;
+    let events = app.list_audit(&caller.principal, domain, filter, rows).await?;
+    let (events, page_info) = paging.cut(events, |event| text_of_cursor(&event.cursor));
+    Ok(Body(AuditItems { items: events.into_iter().map(EventBody::from).collect(), page_info }))
 }

@@ -9,7 +9,8 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::extract::{Caller, Json, Paging, Path, Query, present};
+use super::extract::{Caller, Json, Path, Query, present};
+use super::paging::{OffsetPaging, Pagination};
 use super::{ApiResult, Errors};
 use crate::app::App;
 use crate::app::deployments::{CredentialChange, DeploymentChange, EndpointChange};
@@ -183,6 +184,7 @@ struct Filter {
 /// Part of the list of deployments.
 #[derive(Serialize, ToSchema)]
 struct DeploymentPage {
+    pagination: Pagination,
     total: i64,
     offset: i64,
     limit: i64,
@@ -191,17 +193,24 @@ struct DeploymentPage {
 
 /// Deployments by name (superadmins)
 #[utoipa::path(get, path = "/api/v1/deployments", tag = "deployments", operation_id = "list_deployments",
-    params(Filter, Paging), responses((status = 200, body = DeploymentPage), Errors))]
+    params(Filter, OffsetPaging), responses((status = 200, body = DeploymentPage), Errors))]
 async fn list(
     State(app): State<App>,
     caller: Caller,
     Query(filter): Query<Filter>,
-    Query(paging): Query<Paging>,
+    Query(paging): Query<OffsetPaging>,
 ) -> ApiResult<Body<DeploymentPage>> {
     let page = paging.page()?;
     let listed = app.list_deployments(&caller.principal, filter.name.as_deref(), page).await?;
+    let pagination = Pagination::of(page, &listed);
     let deployments = listed.rows.into_iter().map(Deployment::from).collect();
-    Ok(Body(DeploymentPage { total: listed.total, offset: page.offset, limit: page.limit, deployments }))
+    Ok(Body(DeploymentPage {
+        pagination,
+        total: listed.total,
+        offset: page.offset,
+        limit: page.limit,
+        deployments,
+    }))
 }
 
 /// One deployment (superadmins)

@@ -24,6 +24,11 @@ pub struct ErrorBody {
 pub enum ApiError {
     /// The rules say no.
     App(AppError),
+    /// A credential came and is not good; why is for the log.
+    BadCredential {
+        /// What is wrong with it.
+        what: &'static str,
+    },
     /// The request itself is not one.
     Malformed {
         /// Status to answer with.
@@ -45,6 +50,23 @@ impl<E: Into<AppError>> From<E> for ApiError {
 }
 
 impl ApiError {
+    /// The `WWW-Authenticate` of RFC 6750 §3: without a reason if no credential came, so that nobody learns more than that one is needed.
+    pub(super) fn challenge(&self) -> Option<HeaderValue> {
+        match self {
+            Self::App(AppError::Unauthenticated { .. }) => {
+                Some(HeaderValue::from_static("Bearer realm=\"cube\""))
+            }
+            Self::BadCredential { .. } => {
+                Some(HeaderValue::from_static("Bearer realm=\"cube\", error=\"invalid_token\""))
+            }
+            Self::App(AppError::InsufficientScope { needed }) => {
+                let text = format!("Bearer realm=\"cube\", error=\"insufficient_scope\", scope=\"{needed}\"");
+                HeaderValue::from_str(&text).ok()
+            }
+            Self::App(_) | Self::Malformed { .. } => None,
+        }
+    }
+
     pub(crate) fn malformed(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
         Self::Malformed { status, code, message: message.into() }
     }
@@ -53,7 +75,7 @@ impl ApiError {
 const fn status_of(error: &AppError) -> StatusCode {
     match error {
         AppError::Unauthenticated { .. } => StatusCode::UNAUTHORIZED,
-        AppError::Forbidden(_) => StatusCode::FORBIDDEN,
+        AppError::Forbidden(_) | AppError::InsufficientScope { .. } => StatusCode::FORBIDDEN,
         AppError::NotFound(_) => StatusCode::NOT_FOUND,
         AppError::Invalid { .. } => StatusCode::BAD_REQUEST,
         AppError::Conflict(_) => StatusCode::CONFLICT,
@@ -67,16 +89,20 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let (status, code, message) = match &self {
             Self::App(error) => (status_of(error), error.code(), error.to_string()),
+            Self::BadCredential { what } => {
+                let error = AppError::Unauthenticated { what };
+                (status_of(&error), error.code(), error.to_string())
+            }
             Self::Malformed { status, code, message } => (*status, *code, message.clone()),
         };
         let body = ErrorBody { error: message.clone(), message, code: code.to_owned() };
         let mut response = (status, Json(body)).into_response();
+        if let Some(challenge) = self.challenge() {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+        }
         match self {
-            Self::App(AppError::Unauthenticated { what }) => {
+            Self::App(AppError::Unauthenticated { what }) | Self::BadCredential { what } => {
                 tracing::debug!(what, "unauthenticated");
-                response
-                    .headers_mut()
-                    .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"cube\""));
             }
             Self::App(AppError::Throttled { retry_after_s }) => {
                 response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(retry_after_s));

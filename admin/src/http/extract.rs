@@ -3,16 +3,17 @@
 use std::net::{IpAddr, SocketAddr};
 
 use axum::body::to_bytes;
-use axum::extract::{ConnectInfo, FromRequest, FromRequestParts, Request};
+use axum::extract::{ConnectInfo, FromRequest, FromRequestParts, MatchedPath, Request};
 use axum::http::request::Parts;
-use axum::http::{StatusCode, header};
+use axum::http::{Method, StatusCode, header};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use utoipa::IntoParams;
 
 use super::error::ApiError;
-use crate::app::{App, AppError, Asker, Principal};
+use crate::app::{App, AppError, Asker, Principal, Via};
 use crate::store::Page;
+use crate::store::api_keys::ApiScope;
 
 /// Longest body of a request, in bytes.
 pub const BODY_BYTES_MAX: usize = 1 << 20;
@@ -105,7 +106,7 @@ impl Paging {
     }
 }
 
-/// Who asks, with a good credential: an access token or a PAT in `Authorization: Bearer …`.
+/// Who asks, with a good credential: an access token, a PAT or an API key in `Authorization: Bearer …`.
 #[derive(Debug)]
 pub struct Caller {
     /// Who.
@@ -119,8 +120,44 @@ impl FromRequestParts<App> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
         let credential = bearer(parts)?.to_owned();
-        let principal = app.authenticate(&credential, client_ip(parts, app)).await?;
+        Self::with(&credential, parts, app).await
+    }
+}
+
+impl Caller {
+    /// Whoever shows this credential, if it is one for the entrypoint.
+    pub(super) async fn with(credential: &str, parts: &Parts, app: &App) -> Result<Self, ApiError> {
+        let principal = match app.authenticate(credential, client_ip(parts, app)).await {
+            Err(AppError::Unauthenticated { what }) => return Err(ApiError::BadCredential { what }),
+            result => result?,
+        };
+        if matches!(principal.via, Via::ApiKey { .. }) {
+            let path = parts.extensions.get::<MatchedPath>().map_or("", MatchedPath::as_str);
+            match key_scope_for(&parts.method, path) {
+                Some(needed) => principal.demand_key_scope(needed)?,
+                None => return Err(AppError::Forbidden("not for API keys").into()),
+            }
+        }
         Ok(Self { principal, asker: asker(parts, app) })
+    }
+}
+
+/// The scope that an API key needs for an entrypoint; `None`: no key may use it. What is not named here is closed to keys.
+fn key_scope_for(method: &Method, path: &str) -> Option<ApiScope> {
+    let reads = matches!(*method, Method::GET | Method::HEAD);
+    let either = |read, write| Some(if reads { read } else { write });
+    let rest = match path.strip_prefix("/api/v1/") {
+        Some(rest) => rest,
+        None => return path.starts_with("/api/scim/v2/").then_some(ApiScope::Scim),
+    };
+    match rest.split('/').next()? {
+        "deployments" => either(ApiScope::DeploymentsRead, ApiScope::DeploymentsWrite),
+        "domains" => either(ApiScope::ModelsRead, ApiScope::ModelsWrite),
+        "nodes" => either(ApiScope::NodesRead, ApiScope::NodesWrite),
+        "usage" => reads.then_some(ApiScope::UsageRead),
+        "audit" => reads.then_some(ApiScope::AuditRead),
+        "users" => reads.then_some(ApiScope::UsersRead),
+        _ => None,
     }
 }
 
@@ -163,10 +200,18 @@ fn asker(parts: &Parts, app: &App) -> Asker {
     }
 }
 
+pub(super) fn peer(parts: &Parts) -> Option<IpAddr> {
+    parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip().to_canonical())
+}
+
+pub(super) fn is_trusted(app: &App, address: IpAddr) -> bool {
+    app.settings.trusted_proxies.iter().any(|range| range.contains(address))
+}
+
 /// The caller's address: the peer, or what a trusted proxy says of its own peer (the last address that no trusted proxy added).
-fn client_ip(parts: &Parts, app: &App) -> Option<IpAddr> {
-    let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip())?;
-    let trusted = |address: IpAddr| app.settings.trusted_proxies.iter().any(|range| range.contains(address));
+pub(super) fn client_ip(parts: &Parts, app: &App) -> Option<IpAddr> {
+    let peer = peer(parts)?;
+    let trusted = |address: IpAddr| is_trusted(app, address);
     if !trusted(peer) {
         return Some(peer);
     }

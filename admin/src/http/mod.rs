@@ -3,6 +3,7 @@
 //! Every entrypoint is described where it stands; the description as a whole is served at `/openapi.json` and checked in as
 //! `docs/openapi.json`.
 
+mod api_keys;
 mod audit;
 mod deployments;
 mod description;
@@ -13,12 +14,14 @@ mod invitations;
 mod keys;
 mod models;
 mod nodes;
+mod paging;
 mod pats;
 mod pieces;
 mod prefer;
 mod roles;
 mod routes;
 mod scopes;
+mod secure;
 mod tokens;
 mod usage;
 mod users;
@@ -37,6 +40,7 @@ use crate::app::{App, AppError};
 pub use error::{ApiError, ApiResult, ErrorBody, Errors};
 use extract::RequestId;
 pub(crate) use pieces::Pieces;
+pub use secure::OverTls;
 
 /// The API's description, without its entrypoints.
 #[derive(OpenApi)]
@@ -74,6 +78,7 @@ fn described() -> (Router<App>, utoipa::openapi::OpenApi) {
         .merge(invitations::routes())
         .merge(pats::routes())
         .merge(scopes::routes())
+        .merge(api_keys::routes())
         .merge(deployments::routes())
         .merge(models::routes())
         .merge(routes::routes())
@@ -95,6 +100,7 @@ pub fn router(app: App) -> Router {
         .route("/health", get(health))
         .fallback(nothing_here)
         .layer(middleware::from_fn_with_state(app.clone(), prefer::wait_for_nodes))
+        .layer(middleware::from_fn_with_state(app.clone(), secure::demand_https))
         .layer(middleware::from_fn(name_request))
         .with_state(app)
 }

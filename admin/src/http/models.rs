@@ -10,7 +10,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
-use super::extract::{Caller, Json, Paging, Path, Query, present};
+use super::extract::{Caller, Json, Path, Query, present};
+use super::paging::{OffsetPaging, Pagination};
 use super::{ApiResult, Errors};
 use crate::app::App;
 use crate::app::models::{ModelChange, NewModel};
@@ -93,6 +94,7 @@ struct Filter {
 /// Part of the list of models.
 #[derive(Serialize, ToSchema)]
 struct ModelPage {
+    pagination: Pagination,
     total: i64,
     offset: i64,
     limit: i64,
@@ -101,18 +103,19 @@ struct ModelPage {
 
 /// Models of a domain by name
 #[utoipa::path(get, path = "/api/v1/domains/{id}/models", tag = "models", operation_id = "list_models",
-    params(("id" = Uuid, Path), Filter, Paging), responses((status = 200, body = ModelPage), Errors))]
+    params(("id" = Uuid, Path), Filter, OffsetPaging), responses((status = 200, body = ModelPage), Errors))]
 async fn list(
     State(app): State<App>,
     caller: Caller,
     Path(domain): Path<Uuid>,
     Query(filter): Query<Filter>,
-    Query(paging): Query<Paging>,
+    Query(paging): Query<OffsetPaging>,
 ) -> ApiResult<Body<ModelPage>> {
     let page = paging.page()?;
     let listed = app.list_models(&caller.principal, DomainId(domain), filter.name, page).await?;
+    let pagination = Pagination::of(page, &listed);
     let models = listed.rows.into_iter().map(Model::from).collect();
-    Ok(Body(ModelPage { total: listed.total, offset: page.offset, limit: page.limit, models }))
+    Ok(Body(ModelPage { pagination, total: listed.total, offset: page.offset, limit: page.limit, models }))
 }
 
 /// One model

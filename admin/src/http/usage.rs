@@ -8,7 +8,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
-use super::extract::{Caller, Paging, Query};
+use super::extract::{Caller, Query};
+use super::paging::{OffsetPaging, Pagination};
 use super::{ApiResult, Errors};
 use crate::app::App;
 use crate::clock::{Moment, parse_moment};
@@ -67,6 +68,7 @@ impl From<GroupName> for GroupBy {
 /// Part of a report.
 #[derive(Serialize, ToSchema)]
 struct UsagePage {
+    pagination: Pagination,
     total: i64,
     offset: i64,
     limit: i64,
@@ -131,13 +133,13 @@ pub(super) fn moment(
 }
 
 /// What requests add up to: of a domain whose audit log the caller may read, of everything for superadmins, else the caller's own
-#[utoipa::path(get, path = "/api/v1/usage", tag = "usage", params(Wanted, Paging),
+#[utoipa::path(get, path = "/api/v1/usage", tag = "usage", params(Wanted, OffsetPaging),
     responses((status = 200, body = UsagePage), Errors))]
 async fn report(
     State(app): State<App>,
     caller: Caller,
     Query(wanted): Query<Wanted>,
-    Query(paging): Query<Paging>,
+    Query(paging): Query<OffsetPaging>,
 ) -> ApiResult<Body<UsagePage>> {
     let page = paging.page()?;
     let filter = UsageFilter {
@@ -150,6 +152,7 @@ async fn report(
     };
     let group_by = wanted.group_by.unwrap_or(GroupName::Day).into();
     let listed = app.report_usage(&caller.principal, group_by, filter, page).await?;
+    let pagination = Pagination::of(page, &listed);
     let usage = listed.rows.into_iter().map(Row::from).collect();
-    Ok(Body(UsagePage { total: listed.total, offset: page.offset, limit: page.limit, usage }))
+    Ok(Body(UsagePage { pagination, total: listed.total, offset: page.offset, limit: page.limit, usage }))
 }

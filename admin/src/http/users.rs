@@ -11,6 +11,7 @@ use utoipa_axum::routes;
 use uuid::Uuid;
 
 use super::extract::{Caller, Json, Paging, Path, Query};
+use super::paging::{OffsetPaging, Pagination};
 use super::{ApiResult, Errors};
 use crate::app::users::NewUser;
 use crate::app::{App, AppError};
@@ -32,6 +33,8 @@ pub(super) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(reset_secret))
         .routes(routes!(enable))
         .routes(routes!(disable))
+        .routes(routes!(list_v1))
+        .routes(routes!(view_v1))
 }
 
 /// An account.
@@ -205,6 +208,35 @@ async fn list(
     let listed = app.list_users(&caller.principal, filter.into(), page).await?;
     let users = listed.rows.into_iter().map(User::from).collect();
     Ok(Body(UserPage { total: listed.total, offset: page.offset, limit: page.limit, users }))
+}
+
+/// Part of the list of users, as `/api/v1` writes lists.
+#[derive(Serialize, ToSchema)]
+struct UserList {
+    pagination: Pagination,
+    users: Vec<User>,
+}
+
+/// Users that the caller may see
+#[utoipa::path(get, path = "/api/v1/users", tag = "users", operation_id = "list_users_v1", params(Filter, OffsetPaging),
+    responses((status = 200, body = UserList), Errors))]
+async fn list_v1(
+    State(app): State<App>,
+    caller: Caller,
+    Query(filter): Query<Filter>,
+    Query(paging): Query<OffsetPaging>,
+) -> ApiResult<Body<UserList>> {
+    let page = paging.page()?;
+    let listed = app.list_users(&caller.principal, filter.into(), page).await?;
+    let pagination = Pagination::of(page, &listed);
+    Ok(Body(UserList { pagination, users: listed.rows.into_iter().map(User::from).collect() }))
+}
+
+/// One user
+#[utoipa::path(get, path = "/api/v1/users/{id}", tag = "users", operation_id = "view_user_v1",
+    params(("id" = Uuid, Path)), responses((status = 200, body = User), Errors))]
+async fn view_v1(state: State<App>, caller: Caller, path: Path<Uuid>) -> ApiResult<Body<User>> {
+    view(state, caller, path).await
 }
 
 /// The same as the list, under the name that Cube gave it

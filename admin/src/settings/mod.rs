@@ -24,6 +24,8 @@ pub struct Settings {
     pub login: LoginSettings,
     /// PATs.
     pub pats: PatSettings,
+    /// API keys.
+    pub api_keys: ApiKeySettings,
     /// How long things are kept.
     pub keep: KeepSettings,
 }
@@ -54,6 +56,13 @@ pub struct PatSettings {
     pub scopes_max: u32,
     /// Longest time that an old secret stays good after a reset.
     pub grace_max: Duration,
+}
+
+/// API keys.
+#[derive(Clone, Debug)]
+pub struct ApiKeySettings {
+    /// Longest lifetime.
+    pub lifetime_max: Duration,
 }
 
 /// How long things are kept.
@@ -91,6 +100,7 @@ struct File {
     trusted_proxies: TrustedSection,
     login: LoginSection,
     pats: PatSection,
+    api_keys: ApiKeySection,
     keep: KeepSection,
 }
 
@@ -130,6 +140,12 @@ struct PatSection {
     per_user_max: Option<u32>,
     scopes_max: Option<u32>,
     grace_max_s: Option<u64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct ApiKeySection {
+    lifetime_max_days: Option<u64>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -203,6 +219,14 @@ impl Settings {
                 per_user_max: problems.count("pats.per_user_max", file.pats.per_user_max, 100),
                 scopes_max: problems.count("pats.scopes_max", file.pats.scopes_max, 1000),
                 grace_max: problems.time("pats.grace_max_s", file.pats.grace_max_s, 7 * DAY_S, 1),
+            },
+            api_keys: ApiKeySettings {
+                lifetime_max: problems.time(
+                    "api_keys.lifetime_max_days",
+                    file.api_keys.lifetime_max_days,
+                    366,
+                    DAY_S,
+                ),
             },
             keep: KeepSettings {
                 generations: file.keep.generations.unwrap_or(100_000),

@@ -56,7 +56,7 @@ pub struct Event {
 #[derive(Clone, Debug)]
 pub enum What {
     /// A management action.
-    Action(Action),
+    Action(Box<Action>),
     /// A proxied request.
     Request {
         /// The proxy that told of it.
@@ -73,6 +73,8 @@ pub struct Action {
     pub user: Option<Uuid>,
     /// With which PAT.
     pub pat: Option<Uuid>,
+    /// With which API key.
+    pub key: Option<Uuid>,
     /// What was done.
     pub action: String,
     /// Where.
@@ -134,6 +136,7 @@ async fn actions(
         let action = Action {
             user: row.get("actor_user"),
             pat: row.get("actor_pat"),
+            key: row.get("actor_key"),
             action: row.get("action"),
             domain: row.get("domain_id"),
             entity_type: row.get("entity_type"),
@@ -143,7 +146,10 @@ async fn actions(
             client_ip: row.get("client_ip"),
             details: from_json(row.get("details"))?,
         };
-        Ok(Event { cursor: Cursor { at: row.get("at_ms"), tie: row.get("tie") }, what: What::Action(action) })
+        Ok(Event {
+            cursor: Cursor { at: row.get("at_ms"), tie: row.get("tie") },
+            what: What::Action(Box::new(action)),
+        })
     };
     rows.iter().map(event_of).collect()
 }

@@ -5,7 +5,7 @@ use cube_wire::{ClusterId, Key};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection};
 
-use super::{Listed, Page, StoreError, WriteTx, like_pattern};
+use super::{Listed, Page, StoreError, WriteTx, like_pattern, to_json};
 use crate::clock::Moment;
 
 /// A deployment as stored.
@@ -156,17 +156,23 @@ pub async fn find(
 
 /// Deployments whose name has `part` in it, by name; implicit ones are left out.
 ///
+/// * `only`: none but these.
+///
 /// # Errors
 /// The database failed.
 pub async fn list(
     connection: &mut SqliteConnection,
     part: Option<&str>,
+    only: Option<&[String]>,
     page: Page,
 ) -> Result<Listed<DeploymentRow>, StoreError> {
     let filter = |query: &mut QueryBuilder<Sqlite>| {
         query.push(" FROM deployments WHERE implicit = 0");
         if let Some(part) = part {
             query.push(" AND name LIKE ").push_bind(like_pattern(part)).push(" ESCAPE '\\'");
+        }
+        if let Some(only) = only {
+            query.push(" AND name IN (SELECT value FROM json_each(").push_bind(to_json(only)).push("))");
         }
     };
     let mut count = QueryBuilder::new("SELECT COUNT(*)");

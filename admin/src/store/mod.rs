@@ -10,6 +10,7 @@
 //! SQLite in one file, in WAL mode: readers see a snapshot and never wait, writers go one after the other through one connection.
 //! Commits are on the disk when they return (`synchronous = FULL`).
 
+pub mod api_keys;
 pub mod audit;
 pub mod deployments;
 pub mod derive;

@@ -12,6 +12,7 @@ use cube_wire::feed::ChangeLine;
 use cube_wire::{DomainId, Key, PatId, UserId};
 use sqlx::{Sqlite, SqliteConnection, Transaction};
 use tokio::sync::watch;
+use uuid::Uuid;
 
 use super::{StoreError, derive};
 use crate::clock::Moment;
@@ -23,6 +24,8 @@ pub struct AuditEntry {
     pub actor_user: Option<UserId>,
     /// With which PAT.
     pub actor_pat: Option<PatId>,
+    /// With which API key.
+    pub actor_key: Option<Uuid>,
     /// What was done: `pat.revoke`.
     pub action: &'static str,
     /// In which domain.
@@ -149,12 +152,13 @@ async fn insert_audit(
     entry: &AuditEntry,
 ) -> Result<(), StoreError> {
     sqlx::query(
-        "INSERT INTO audit (at_ms, actor_user, actor_pat, action, domain_id, entity_type, entity_id, outcome, request_id,
-         client_ip, details) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO audit (at_ms, actor_user, actor_pat, actor_key, action, domain_id, entity_type, entity_id, outcome, request_id,
+         client_ip, details) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(now)
     .bind(entry.actor_user.map(|id| id.0))
     .bind(entry.actor_pat.map(|id| id.0))
+    .bind(entry.actor_key)
     .bind(entry.action)
     .bind(entry.domain.map(|id| id.0))
     .bind(entry.entity_type)

@@ -117,3 +117,30 @@ fn commands_that_need_no_server_work_without_one() {
     let described: Value = serde_json::from_str(&shell.run(&["openapi"], "")).expect("JSON");
     assert!(described["paths"]["/pats/{id}/secret/reset"].is_object());
 }
+
+#[test]
+fn an_api_key_is_made_listed_and_revoked_from_a_shell() {
+    let server = Server::start();
+    let shell = Shell::new(&server);
+    shell.run(&["login", ADMIN.0], &format!("{}\n", ADMIN.1));
+    let make = [
+        "api-key",
+        "create",
+        "--name",
+        "ci",
+        "--duration",
+        "30d",
+        "--scope",
+        "usage:read",
+        "--scope",
+        "scim",
+    ];
+    let made = shell.run(&make, "");
+    let key = made.lines().map(str::trim).find(|line| line.starts_with("cak_")).expect("the key").to_owned();
+    server.call("GET", "/api/v1/usage", &key, None).expect(200);
+    let keys = shell.json(&["api-key", "list"]);
+    assert_eq!(keys["items"][0]["name"], "ci");
+    assert!(!keys.to_string().contains(&key));
+    shell.run(&["api-key", "revoke", &text(&keys["items"][0], "id")], "");
+    server.call("GET", "/api/v1/usage", &key, None).expect_error(401);
+}

@@ -1,5 +1,6 @@
 //! The API from outside: the real program on ports of its own, with a state directory of its own.
 
+mod api_keys;
 mod cli;
 mod deployments;
 mod description;

@@ -4,10 +4,11 @@
 //! Both sides depend on this crate and on nothing of each other's. It has no runtime, does no I/O beyond
 //! reading lines from a reader that it is given, and knows nothing of HTTP.
 //!
-//! Read in this order: [`ids`] (who and what), [`operation`] (may do what), [`pat`] and [`jwt`] (the credentials that say
-//! who), [`record`] (one line of a snapshot), [`read`] (many lines), [`feed`] (how they travel), [`seal`] (what of it is secret).
+//! Read in this order: [`ids`] (who and what), [`operation`] (may do what), [`pat`], [`api_key`] and [`jwt`] (the credentials
+//! that say who), [`record`] (one line of a snapshot), [`read`] (many lines), [`feed`] (how they travel), [`seal`] (what of it is secret).
 #![forbid(unsafe_code)]
 
+pub mod api_key;
 pub mod base64url;
 pub mod cidr;
 pub mod endpoint;

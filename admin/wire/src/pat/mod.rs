@@ -33,10 +33,10 @@ const IDS_AT: usize = PREFIX.len();
 const IDS_LEN: usize = 43;
 const SEPARATOR_AT: usize = IDS_AT + IDS_LEN;
 const SECRET_AT: usize = SEPARATOR_AT + 1;
-const SECRET_LEN: usize = 43;
+pub(crate) const SECRET_LEN: usize = 43;
 /// Where the checksum starts: it covers everything before.
 const CHECKSUM_AT: usize = SECRET_AT + SECRET_LEN;
-const CHECKSUM_LEN: usize = PAT_LEN - CHECKSUM_AT;
+pub(crate) const CHECKSUM_LEN: usize = PAT_LEN - CHECKSUM_AT;
 const LEGACY_SEPARATOR_AT: usize = SEPARATOR_AT + 1;
 
 const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
@@ -110,17 +110,26 @@ fn parse_current(credential: &[u8]) -> Result<PatIds, PatSyntax> {
         return Err(PatSyntax::Frame);
     }
     let ids = decode_ids(ids_of(credential), &BASE64_URL_VALUES)?;
-    // Secret and checksum, without a branch per byte.
+    check_secret(credential, SECRET_AT)?;
+    Ok(ids)
+}
+
+/// Checks the secret and the checksum, with which every credential of ours ends.
+///
+/// * `secret_at`: where the secret begins; what follows has the right length.
+#[inline]
+pub(crate) fn check_secret(credential: &[u8], secret_at: usize) -> Result<(), PatSyntax> {
+    // Without a branch per byte.
     let alphanumeric = |all: bool, byte: &u8| all & byte.is_ascii_alphanumeric();
-    if !credential[SECRET_AT..].iter().fold(true, alphanumeric) {
+    if !credential[secret_at..].iter().fold(true, alphanumeric) {
         return Err(PatSyntax::Alphabet);
     }
-    let (covered, checksum) = credential.split_at(CHECKSUM_AT);
+    let (covered, checksum) = credential.split_at(secret_at + SECRET_LEN);
     let digit = |number: u64, byte: &u8| number * 62 + u64::from(BASE62_VALUES[usize::from(*byte)]);
     if checksum.iter().fold(0, digit) != u64::from(crc32fast::hash(covered)) {
         return Err(PatSyntax::Checksum);
     }
-    Ok(ids)
+    Ok(())
 }
 
 fn parse_legacy(credential: &[u8]) -> Result<PatIds, PatSyntax> {
@@ -215,19 +224,25 @@ pub fn mint(ids: PatIds, random: &[u8; 32]) -> PatSecret {
             *character = BASE64_URL[(bits >> (18 - 6 * at)) as usize & 63];
         }
     }
+    write_secret(&mut text, SECRET_AT, random);
+    PatSecret(text)
+}
+
+/// Writes the secret and the checksum, with which every credential of ours ends.
+pub(crate) fn write_secret(text: &mut [u8], secret_at: usize, random: &[u8; 32]) {
     // 62^43 is a little more than 2^256, so 43 digits hold every secret.
     let mut number = *random;
-    for digit in text[SECRET_AT..CHECKSUM_AT].iter_mut().rev() {
+    let checksum_at = secret_at + SECRET_LEN;
+    for digit in text[secret_at..checksum_at].iter_mut().rev() {
         *digit = BASE62[divide(&mut number, 62)];
     }
     number.fill(0);
-    let mut checksum = u64::from(crc32fast::hash(&text[..CHECKSUM_AT]));
-    for digit in text[CHECKSUM_AT..].iter_mut().rev() {
+    let mut checksum = u64::from(crc32fast::hash(&text[..checksum_at]));
+    for digit in text[checksum_at..].iter_mut().rev() {
         *digit = BASE62[(checksum % 62) as usize];
         checksum /= 62;
     }
     const { assert!(62_u64.pow(CHECKSUM_LEN as u32) > u32::MAX as u64) }
-    PatSecret(text)
 }
 
 /// Divides a big-endian number in place and returns the remainder.
