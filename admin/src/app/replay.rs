@@ -1,6 +1,6 @@
-//! Goal: what the change log says and what a snapshot says are the same, and no generation leaves a name of what is not there, which
-//! proxies would refuse. Method: random changes by everybody's functions; after each, the log is replayed into a map from key to record
-//! and held against the snapshot, and every reference in the map is looked up.
+//! Goal: what the change log says, what a snapshot says and what follows from the rows are the same, and no generation leaves a name of
+//! what is not there, which proxies would refuse. Method: random changes by everybody's functions; after each, the log is replayed into a
+//! map from key to record and held against the snapshot and the rows, and every reference in the map is looked up.
 #![expect(clippy::wildcard_enum_match_arm, reason = "what one function does not do, the next one does")]
 
 use std::collections::BTreeMap;
@@ -24,7 +24,7 @@ use super::{App, AppError, Asker, Principal, Via};
 use crate::settings::Settings;
 use crate::store::domains::DomainChange;
 use crate::store::users::UserChange;
-use crate::store::{Store, feed};
+use crate::store::{Store, derive, feed};
 
 /// Kinds of changes.
 #[derive(Clone, Copy, Debug)]
@@ -329,7 +329,7 @@ impl World {
         Ok(())
     }
 
-    /// Replays what is new in the log, looks every reference up, and holds the whole against a snapshot.
+    /// Replays what is new in the log, looks every reference up, and holds the whole against a snapshot and the rows.
     async fn check(&mut self) {
         let mut connection = self.app.store.read().await.expect("a connection");
         let deltas = feed::deltas(&mut connection, self.generation, 1_000).await.expect("the log");
@@ -351,18 +351,25 @@ impl World {
         }
         let mut snapshot = self.app.store.snapshot().await.expect("a snapshot");
         assert_eq!(snapshot.state.generation, self.generation);
-        let mut whole = BTreeMap::new();
+        let mut published = BTreeMap::new();
         while let Some(page) = snapshot.next_page().await.expect("a page") {
-            let lines = page.iter().flat_map(|lines| lines.split('\n'));
-            let records = lines
+            let records = page
+                .lines()
                 .map(|line| Record::from_line(line.as_bytes()).expect("a record").expect("a known kind"));
-            whole.extend(records.map(|record| (record.key().expect("no heading"), record)));
+            published.extend(records.map(|record| (record.key().expect("no heading"), record)));
         }
-        for (key, record) in &whole {
+        let mut derived = BTreeMap::new();
+        for key in derive::every_key(&mut connection).await.expect("the rows") {
+            if let Some(record) = derive::record(&mut connection, &key).await.expect("the rows") {
+                derived.insert(key, record);
+            }
+        }
+        for (key, record) in &derived {
             assert_eq!(self.replayed.get(key), Some(record), "{key} was not told as it is");
+            assert_eq!(published.get(key), Some(record), "{key} is not published as it is");
         }
-        for key in self.replayed.keys() {
-            assert!(whole.contains_key(key), "{key} is gone, and that was not told");
+        for key in self.replayed.keys().chain(published.keys()) {
+            assert!(derived.contains_key(key), "{key} is gone, and that was not told");
         }
     }
 }

@@ -121,15 +121,8 @@ impl Stream {
         self.send(Frame::Snapshot { epoch: self.epoch.clone(), generation, at_ms }.to_line()).await?;
         let mut checksum = Checksum::new();
         while let Some(page) = snapshot.next_page().await? {
-            let mut piece = String::new();
-            for lines in page {
-                lines.split('\n').for_each(|line| checksum.add(line.as_bytes()));
-                piece.push_str(&lines);
-                piece.push('\n');
-            }
-            if !piece.is_empty() {
-                self.send(piece).await?;
-            }
+            page.lines().for_each(|line| checksum.add(line.as_bytes()));
+            self.send(page).await?;
         }
         self.send(checksum.end().to_line()).await?;
         self.told = generation;

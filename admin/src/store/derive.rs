@@ -1,6 +1,4 @@
-//! Rows → the records that proxies get: one by its key for a change, all of a kind for a snapshot.
-//!
-//! Both come from the same queries, so that a snapshot and the changes since an older one say the same.
+//! Rows → the records that proxies get, by their keys.
 
 use cube_wire::record::{
     ClusterRecord, CredentialRecord, Dialect, DomainRecord, DomainStatus, EndpointRecord, EntityType,
@@ -32,12 +30,45 @@ pub async fn record(connection: &mut SqliteConnection, key: &Key) -> Result<Opti
     })
 }
 
+/// The keys of all that there may be a record of. Some have none: a route that is switched off, a model that goes nowhere.
+///
+/// # Errors
+/// The database failed.
+pub async fn every_key(connection: &mut SqliteConnection) -> Result<Vec<Key>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT 'key' AS kind, id AS one, NULL AS other FROM signing_keys \
+         UNION ALL SELECT 'cluster', name, NULL FROM deployments \
+         UNION ALL SELECT 'user', id, NULL FROM users \
+         UNION ALL SELECT 'domain', id, NULL FROM domains \
+         UNION ALL SELECT 'model', domain_id, name FROM models \
+         UNION ALL SELECT * FROM (SELECT DISTINCT 'grant', m.user_id, r.domain_id FROM role_members m JOIN roles r ON r.id = m.role_id) \
+         UNION ALL SELECT 'route', name, NULL FROM routes \
+         UNION ALL SELECT 'pat', id, NULL FROM pats",
+    );
+    let rows = rows.fetch_all(connection).await?;
+    let keys = rows.iter().map(|row| {
+        let (id, name) =
+            (|column| row.get_unchecked::<Uuid, _>(column), |column| row.get_unchecked::<&str, _>(column));
+        match row.get::<&str, _>("kind") {
+            "key" => Key::Key(name("one").into()),
+            "cluster" => Key::Cluster(ClusterId::from(name("one"))),
+            "user" => Key::User(UserId(id("one"))),
+            "domain" => Key::Domain(DomainId(id("one"))),
+            "model" => Key::Model(DomainId(id("one")), name("other").into()),
+            "grant" => Key::Grant(UserId(id("one")), DomainId(id("other"))),
+            "route" => Key::Route(name("one").into()),
+            _ => Key::Pat(PatId(id("one"))),
+        }
+    });
+    Ok(keys.collect())
+}
+
 async fn signing_key(connection: &mut SqliteConnection, id: &str) -> Result<Option<KeyRecord>, StoreError> {
     let row = sqlx::query("SELECT id, public_key FROM signing_keys WHERE id = ?").bind(id);
     Ok(row.fetch_optional(connection).await?.map(|row| key_of(&row)))
 }
 
-pub(super) fn key_of(row: &SqliteRow) -> KeyRecord {
+fn key_of(row: &SqliteRow) -> KeyRecord {
     KeyRecord { id: row.get("id"), public_key: row.get("public_key") }
 }
 
@@ -46,7 +77,7 @@ async fn user(connection: &mut SqliteConnection, id: UserId) -> Result<Option<Us
     Ok(row.fetch_optional(connection).await?.map(|row| user_of(&row)))
 }
 
-pub(super) fn user_of(row: &SqliteRow) -> UserRecord {
+fn user_of(row: &SqliteRow) -> UserRecord {
     UserRecord {
         id: UserId(row.get("id")),
         name: Some(row.get("username")),
@@ -64,7 +95,7 @@ async fn domain(connection: &mut SqliteConnection, id: DomainId) -> Result<Optio
     Ok(row.fetch_optional(connection).await?.map(|row| domain_of(&row)))
 }
 
-pub(super) fn domain_of(row: &SqliteRow) -> DomainRecord {
+fn domain_of(row: &SqliteRow) -> DomainRecord {
     DomainRecord {
         id: DomainId(row.get("id")),
         alias: row.get("alias"),
@@ -90,7 +121,7 @@ async fn cluster(
     Ok(Some(cluster_of(&row, &endpoints)))
 }
 
-pub(super) fn cluster_of(row: &SqliteRow, endpoints: &[SqliteRow]) -> ClusterRecord {
+fn cluster_of(row: &SqliteRow, endpoints: &[SqliteRow]) -> ClusterRecord {
     let ms = |name: &str| u64::try_from(row.get::<i64, _>(name)).unwrap_or(0);
     ClusterRecord {
         id: ClusterId::from(row.get::<&str, _>("name")),
@@ -121,31 +152,20 @@ fn endpoint_of(row: &SqliteRow) -> EndpointRecord {
 }
 
 /// A model without a deployment goes to its domain's default one. One that goes nowhere is no model yet.
-macro_rules! models {
-    ($condition:literal) => {
-        concat!(
-            "SELECT m.domain_id, m.name, m.upstream_model, m.created_at, \
-             COALESCE(m.deployment, d.default_deployment) AS deployment \
-             FROM models m JOIN domains d ON d.id = m.domain_id \
-             WHERE COALESCE(m.deployment, d.default_deployment) IS NOT NULL AND ",
-            $condition
-        )
-    };
-}
-
-/// All models of one domain.
-pub(super) const MODELS_OF_DOMAIN: &str = models!("m.domain_id = ? ORDER BY m.name");
-
 async fn model(
     connection: &mut SqliteConnection,
     domain: DomainId,
     name: &str,
 ) -> Result<Option<ModelRecord>, StoreError> {
-    let row = sqlx::query(models!("m.domain_id = ? AND m.name = ?")).bind(domain.0).bind(name);
-    Ok(row.fetch_optional(connection).await?.map(|row| model_of(&row)))
+    let row = sqlx::query(
+        "SELECT m.domain_id, m.name, m.upstream_model, m.created_at, COALESCE(m.deployment, d.default_deployment) AS deployment \
+         FROM models m JOIN domains d ON d.id = m.domain_id \
+         WHERE COALESCE(m.deployment, d.default_deployment) IS NOT NULL AND m.domain_id = ? AND m.name = ?",
+    );
+    Ok(row.bind(domain.0).bind(name).fetch_optional(connection).await?.map(|row| model_of(&row)))
 }
 
-pub(super) fn model_of(row: &SqliteRow) -> ModelRecord {
+fn model_of(row: &SqliteRow) -> ModelRecord {
     ModelRecord {
         domain: DomainId(row.get("domain_id")),
         name: row.get("name"),
@@ -171,7 +191,7 @@ async fn grant(
     Ok(grant_of(user, domain, actions))
 }
 
-pub(super) fn grant_of(user: UserId, domain: DomainId, actions: Vec<String>) -> Option<GrantRecord> {
+fn grant_of(user: UserId, domain: DomainId, actions: Vec<String>) -> Option<GrantRecord> {
     let operations: Vec<_> = actions.iter().map(|action| OperationName::from(action.as_str())).collect();
     (!operations.is_empty()).then_some(GrantRecord { user, domain, operations })
 }
@@ -184,7 +204,7 @@ async fn pat(connection: &mut SqliteConnection, id: PatId) -> Result<Option<PatR
     Ok(Some(pat_of(&row, scopes.iter().map(scope_of).collect())?))
 }
 
-pub(super) fn pat_of(row: &SqliteRow, scopes: Vec<ScopeRecord>) -> Result<PatRecord, StoreError> {
+fn pat_of(row: &SqliteRow, scopes: Vec<ScopeRecord>) -> Result<PatRecord, StoreError> {
     let digest = |bytes: &[u8]| {
         let bytes =
             bytes.try_into().map_err(|_| StoreError::Damaged("a digest of another length".to_owned()))?;
@@ -211,7 +231,7 @@ pub(super) fn pat_of(row: &SqliteRow, scopes: Vec<ScopeRecord>) -> Result<PatRec
     })
 }
 
-pub(super) fn scope_of(row: &SqliteRow) -> ScopeRecord {
+fn scope_of(row: &SqliteRow) -> ScopeRecord {
     ScopeRecord {
         entity_type: EntityType::from(row.get::<&str, _>("entity_type")),
         domain_id: row.get::<Option<Uuid>, _>("domain_id").map(DomainId),
@@ -225,7 +245,7 @@ async fn route(connection: &mut SqliteConnection, name: &str) -> Result<Option<R
     row.fetch_optional(connection).await?.map(|row| route_of(&row)).transpose()
 }
 
-pub(super) fn route_of(row: &SqliteRow) -> Result<RouteRecord, StoreError> {
+fn route_of(row: &SqliteRow) -> Result<RouteRecord, StoreError> {
     let matchers: Vec<Matcher> = from_json(row.get("matchers"))?;
     Ok(RouteRecord {
         name: row.get("name"),

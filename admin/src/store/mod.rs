@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`tx`] | the one way to change anything: rows, audit and change log in one transaction |
 //! | [`mod@derive`] | rows → the records that proxies get |
+//! | `published` | those records as they are now, a line each |
 //! | [`feed`] | the change log and snapshots, as the feed sends them |
 //! | the others | one group of tables each |
 //!
@@ -22,6 +23,7 @@ pub mod logins;
 pub mod models;
 pub mod nodes;
 pub mod pats;
+mod published;
 pub mod roles;
 pub mod routes;
 pub mod scopes;
@@ -143,6 +145,9 @@ impl Store {
             .bind(new_epoch())
             .execute(&writer)
             .await?;
+        let mut filling = writer.begin_with("BEGIN IMMEDIATE").await?;
+        published::fill_if_empty(&mut filling).await?;
+        filling.commit().await?;
         let readers = SqlitePoolOptions::new().max_connections(READERS).acquire_timeout(PATIENCE);
         let readers = readers.connect_with(options.pragma("query_only", "true")).await?;
         let store = Self { readers, writer, generation: watch::Sender::new(0) };

@@ -1,8 +1,8 @@
 //! The one way to change anything.
 //!
 //! A [`WriteTx`] collects, beside the rows that its caller changes, the audit entries and the keys of what proxies must hear of. Its
-//! commit derives the records of those keys from the rows as they then are and writes them to the change log as one generation, in the
-//! same transaction. So a crash at any point leaves all of a change or nothing of it, and what the feed says always follows
+//! commit derives the records of those keys from the rows as they then are and writes them to the change log as one generation, and to
+//! the table of what is published, in the same transaction. So a crash at any point leaves all of a change or nothing of it, and what the feed says always follows
 //! from the rows.
 
 use std::cell::Cell;
@@ -14,7 +14,7 @@ use sqlx::{Sqlite, SqliteConnection, Transaction};
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use super::{StoreError, derive};
+use super::{StoreError, derive, published};
 use crate::clock::Moment;
 
 /// One management action, as it is remembered. Never contains a secret.
@@ -130,15 +130,15 @@ impl WriteTx {
                 .fetch_one(&mut *self.inner)
                 .await?;
         for (position, key) in (0_i64..).zip(touched) {
-            let change = match derive::record(&mut self.inner, key).await? {
-                Some(record) => ChangeLine::Put(record),
-                None => ChangeLine::Remove(key.clone()),
-            };
+            let record = derive::record(&mut self.inner, key).await?;
+            let line = record.map(|record| record.to_line());
+            published::put(&mut self.inner, key, line.as_deref()).await?;
+            let line = line.unwrap_or_else(|| ChangeLine::Remove(key.clone()).to_line());
             sqlx::query("INSERT INTO change_log (generation, position, at_ms, line) VALUES (?, ?, ?, ?)")
                 .bind(generation)
                 .bind(position)
                 .bind(now)
-                .bind(change.to_line())
+                .bind(line)
                 .execute(&mut *self.inner)
                 .await?;
         }
