@@ -46,7 +46,7 @@ pub(super) async fn look_up_again(
         let names = tables.host_names();
         let found = look_up(&names);
         resolver.learn(&names, found);
-        (tables.with_addresses(&mut KnownNames(&mut resolver)), resolver)
+        (tables.with_addresses(&mut KnownNames::no_others(&mut resolver)), resolver)
     });
     result.await.unwrap_or_default()
 }

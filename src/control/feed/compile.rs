@@ -140,11 +140,11 @@ pub(super) fn told(problems: &[Problem]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::names::SystemResolver;
+    use crate::control::names::{PATIENCE, SystemResolver};
 
     fn compiled(lines: &[String], key: &FleetKey) -> Result<Tables, Vec<Problem>> {
         let mut resolver = SystemResolver::default();
-        compile::<()>(1, key, &mut KnownNames(&mut resolver), |staging| {
+        compile::<()>(1, key, &mut KnownNames::new(&mut resolver, PATIENCE), |staging| {
             lines.iter().for_each(|line| staging.line(line.as_bytes()));
             Ok(())
         })

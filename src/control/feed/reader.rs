@@ -5,16 +5,14 @@
 //! * A frame is in force whole or not at all, and only after its checksum agreed.
 //! * Tables only ever follow one another: a delta goes onto the generation that it names, a snapshot never goes back within its epoch.
 //!   Whatever does not fit is answered with another connection that asks for a snapshot, and the tables in force stay.
-//! * Nothing here waits for the disk or for a name server once the proxy has its first tables, but for names that are new.
+//! * Nothing here waits for the disk once the proxy has its first tables, and for a name server only for names that are new, and not long.
 
-use std::collections::{BTreeSet, HashMap};
 use std::convert::Infallible;
 use std::io::{self, BufRead};
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, channel, sync_channel};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
 use cube_wire::seal::FleetKey;
@@ -27,7 +25,7 @@ use super::frames::{FrameError, Frames, Heading, Step};
 use super::last_good::{self, LastGood, NotLoaded, Remember, SnapshotFile};
 use super::lines::{LineEnd, read_line};
 use super::{FeedEvent, Figures, FromFeed, How};
-use crate::control::names::{self, KnownNames, LOOK_UP_EVERY, SystemResolver};
+use crate::control::names::{FIRST_PATIENCE, KnownNames, LookUps, PATIENCE, SystemResolver};
 use crate::cores::Door;
 use crate::tables::{Problem, Tables};
 
@@ -47,8 +45,6 @@ struct Held {
     tables: Arc<Tables>,
     epoch: Arc<str>,
 }
-
-type Found = (BTreeSet<(String, u16)>, HashMap<(String, u16), Vec<SocketAddr>>);
 
 /// The thread's belongings.
 pub(super) struct Reader {
@@ -71,8 +67,7 @@ pub(super) struct Reader {
     asked_for_file: Option<Instant>,
     confirm_due: Instant,
     resolver: SystemResolver,
-    looking_up: Option<Receiver<Found>>,
-    look_up_due: Instant,
+    look_ups: LookUps,
 }
 
 impl Reader {
@@ -104,8 +99,7 @@ impl Reader {
             asked_for_file: None,
             confirm_due: now,
             resolver: SystemResolver::default(),
-            looking_up: None,
-            look_up_due: now + LOOK_UP_EVERY,
+            look_ups: LookUps::new(),
         }
     }
 
@@ -162,7 +156,11 @@ impl Reader {
     fn remember_from_disk(&mut self) {
         last_good::clean(&self.state_dir);
         let asked = Instant::now();
-        let loaded = last_good::load(&self.state_dir, &self.key, &mut KnownNames(&mut self.resolver));
+        let loaded = last_good::load(
+            &self.state_dir,
+            &self.key,
+            &mut KnownNames::new(&mut self.resolver, FIRST_PATIENCE),
+        );
         match &loaded {
             Ok(_) | Err(NotLoaded::Absent) => {}
             Err(error) => {
@@ -271,20 +269,21 @@ impl Reader {
             }
         };
         write(line);
-        let compiled =
-            compile::<FeedEnd>(generation, &self.key, &mut KnownNames(&mut self.resolver), |staging| {
-                loop {
-                    if read_line(feed, line)? != LineEnd::Whole {
-                        return Err(FeedEnd::Ended);
-                    }
-                    write(line);
-                    match frames.line(line)? {
-                        Step::End => return Ok(()),
-                        Step::Line => staging.line(line),
-                        Step::Begin(_) | Step::Heartbeat { .. } => return Err(FrameError::Nested.into()),
-                    }
+        let patience = if self.held.is_some() { PATIENCE } else { FIRST_PATIENCE };
+        let mut names = KnownNames::new(&mut self.resolver, patience);
+        let compiled = compile::<FeedEnd>(generation, &self.key, &mut names, |staging| {
+            loop {
+                if read_line(feed, line)? != LineEnd::Whole {
+                    return Err(FeedEnd::Ended);
                 }
-            })?;
+                write(line);
+                match frames.line(line)? {
+                    Step::End => return Ok(()),
+                    Step::Line => staging.line(line),
+                    Step::Begin(_) | Step::Heartbeat { .. } => return Err(FrameError::Nested.into()),
+                }
+            }
+        })?;
         let tables =
             compiled.map_err(|problems| FeedEnd::SnapshotRefused { generation, reason: told(&problems) })?;
         if let Some(held) = &self.held
@@ -344,7 +343,7 @@ impl Reader {
             }
         }
         let next = if problems.is_empty() {
-            tables.with(&changes, generation, &mut KnownNames(&mut self.resolver))
+            tables.with(&changes, generation, &mut KnownNames::new(&mut self.resolver, PATIENCE))
         } else {
             Err(problems)
         };
@@ -352,6 +351,8 @@ impl Reader {
         self.hold(next, Arc::clone(&epoch), asked, How::Delta);
         self.figures.deltas.fetch_add(1, Ordering::Relaxed);
         self.went_well();
+        // What took too long is looked up at once.
+        self.look_up_names();
         self.remember(Remember::Delta { epoch, base, generation, lines });
         Ok(())
     }
@@ -390,35 +391,14 @@ impl Reader {
         self.figures.heard_before(Duration::ZERO);
     }
 
-    /// Has the names in the tables looked up from time to time, on another thread, and takes over what was found.
+    /// Has the names in the tables looked up from time to time, and takes over what was found.
     fn look_up_names(&mut self) {
         let Some(held) = &self.held else { return };
-        match self.looking_up.as_ref().map(Receiver::try_recv) {
-            Some(Ok((asked, found))) => {
-                self.looking_up = None;
-                self.resolver.learn(&asked, found);
-                if let Some(tables) = held.tables.with_addresses(&mut KnownNames(&mut self.resolver)) {
-                    let epoch = Arc::clone(&held.epoch);
-                    self.hold(tables, epoch, Instant::now(), How::Addresses);
-                }
-            }
-            Some(Err(TryRecvError::Empty)) => {}
-            Some(Err(TryRecvError::Disconnected)) => self.looking_up = None,
-            None if Instant::now() >= self.look_up_due => {
-                self.look_up_due = Instant::now() + LOOK_UP_EVERY;
-                let names = held.tables.host_names();
-                if names.is_empty() {
-                    return;
-                }
-                let (sender, receiver) = channel();
-                let thread = std::thread::Builder::new().name("names".to_owned());
-                let spawned = thread.spawn(move || {
-                    let found = names::look_up(&names);
-                    let _ = sender.send((names, found));
-                });
-                self.looking_up = spawned.is_ok().then_some(receiver);
-            }
-            None => {}
+        if self.look_ups.turn(&mut self.resolver, || held.tables.host_names())
+            && let Some(tables) = held.tables.with_addresses(&mut KnownNames::no_others(&mut self.resolver))
+        {
+            let epoch = Arc::clone(&held.epoch);
+            self.hold(tables, epoch, Instant::now(), How::Addresses);
         }
     }
 }

@@ -9,7 +9,7 @@ use cube_wire::record::{UserRecord, UserStatus};
 use cube_wire::{DomainId, Operation, PatId, Record, UserId};
 
 use super::*;
-use crate::control::names::SystemResolver;
+use crate::control::names::{PATIENCE, SystemResolver};
 use crate::tables::{Verifier, digest_of};
 
 struct Scratch(PathBuf);
@@ -24,7 +24,7 @@ impl Scratch {
 
     fn load(&self) -> Result<Remembered, NotLoaded> {
         let key = FleetKey::generate().expect("randomness");
-        load(&self.0, &key, &mut KnownNames(&mut SystemResolver::default()))
+        load(&self.0, &key, &mut KnownNames::new(&mut SystemResolver::default(), PATIENCE))
     }
 
     fn write(&self, bytes: &[u8]) {
@@ -181,14 +181,17 @@ fn many_deltas_give_what_one_after_the_other_gave() {
     let records = base.iter().enumerate().map(|(line, text)| {
         (line + 1, Record::from_line(text.as_bytes()).expect("a record").expect("known"))
     });
-    let mut step_by_step = Tables::compile(records, 1, &mut KnownNames(&mut resolver)).expect("right");
+    let mut step_by_step =
+        Tables::compile(records, 1, &mut KnownNames::new(&mut resolver, PATIENCE)).expect("right");
     for (base, lines) in (1..).zip(&deltas) {
         bytes.extend(delta(base, lines));
         let changes: Vec<_> = lines
             .iter()
             .map(|line| change(line.as_bytes(), &key).expect("a change").expect("known"))
             .collect();
-        step_by_step = step_by_step.with(&changes, base + 1, &mut KnownNames(&mut resolver)).expect("right");
+        step_by_step = step_by_step
+            .with(&changes, base + 1, &mut KnownNames::new(&mut resolver, PATIENCE))
+            .expect("right");
     }
     scratch.write(&bytes);
     let loaded = scratch.load().expect("whole").tables;
