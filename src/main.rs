@@ -1,6 +1,8 @@
 //! cube-proxy: arguments → settings → control thread and cores → wait for signals.
 
 use std::io::{self, Write as _};
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -9,8 +11,8 @@ use clap::Parser as _;
 use cube_proxy::cli::Command;
 use cube_proxy::control::feed::FeedEvent;
 use cube_proxy::control::{Control, Event};
-use cube_proxy::cores::{self, Addresses, CoreHandle, CoreStart, Driver, Load, PassedOver};
-use cube_proxy::settings::Settings;
+use cube_proxy::cores::{self, CoreHandle, CoreStart, Driver, Load, PassedOver};
+use cube_proxy::settings::{Overrides, Settings};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 #[global_allocator]
@@ -29,6 +31,8 @@ struct Arguments {
     /// The tables file, instead of the one that the settings name
     #[arg(long, value_name = "FILE", env = "CUBE_PROXY_TABLES")]
     tables: Option<PathBuf>,
+    #[command(flatten)]
+    overrides: Overrides,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -50,10 +54,8 @@ fn main() -> ExitCode {
 
 /// Serves until a signal ends it.
 fn serve(arguments: &Arguments) -> Result<(), String> {
-    let mut settings = match &arguments.config {
-        Some(path) => Settings::load(path).map_err(|error| error.to_string())?,
-        None => Settings::default(),
-    };
+    let mut settings = Settings::load_with(arguments.config.as_deref(), &arguments.overrides)
+        .map_err(|error| error.to_string())?;
     if arguments.tables.is_some() {
         if settings.admin.feed.is_some() {
             return Err("--tables: tables come from admin.feed; leave one of the two out".to_owned());
@@ -62,9 +64,11 @@ fn serve(arguments: &Arguments) -> Result<(), String> {
     }
     let settings = Arc::new(settings);
     let mut control = Control::prepare(Arc::clone(&settings)).map_err(|error| error.to_string())?;
-    let (address, handles) = start_cores(&settings, &mut control)?;
+    let (addresses, handles) = start_cores(&settings, &mut control)?;
+    let address = addresses.data;
+    let passthrough = addresses.passthrough.map(|at| format!(r#""passthrough":"{at}","#)).unwrap_or_default();
     let ready = format!(
-        r#"{{"event":"ready","data":"{address}","ops":"{}","cores":{}}}"#,
+        r#"{{"event":"ready","data":"{address}",{passthrough}"ops":"{}","cores":{}}}"#,
         control.ops_address(),
         handles.len()
     );
@@ -92,47 +96,62 @@ fn serve(arguments: &Arguments) -> Result<(), String> {
     std::process::exit(0);
 }
 
+/// Where the cores listen.
+struct Addresses {
+    data: SocketAddr,
+    passthrough: Option<SocketAddr>,
+}
+
+/// Binds one core's listener. The first turns port 0 into the port that the others share.
+fn listen(address: &mut SocketAddr) -> Result<OwnedFd, String> {
+    let listener = cores::bind(*address).map_err(|error| format!("cannot listen on {address}: {error}"))?;
+    *address = cores::bound_address(&listener).map_err(|error| format!("cannot listen: {error}"))?;
+    Ok(listener)
+}
+
 /// Binds the listeners and starts a thread for each core.
 fn start_cores(
     settings: &Arc<Settings>,
     control: &mut Control,
-) -> Result<(std::net::SocketAddr, Vec<CoreHandle>), String> {
+) -> Result<(Addresses, Vec<CoreHandle>), String> {
     let cpus = cores::allowed_cpus();
     let count = settings.cores.count.map_or(cpus.len(), std::num::NonZero::get);
     let connections_max =
         settings.limits.connections_max.map_or_else(connections_by_descriptors, |max| max.get() as u64);
     let load = Load::new(count);
-    let addresses = Addresses::new(settings.limits.connections_per_address_max);
+    let present = cores::Addresses::new(settings.limits.connections_per_address_max);
     let mut doors = Vec::with_capacity(count);
     for _ in 0..count {
         doors.push(cores::inbox().map_err(|error| format!("cannot make an inbox: {error}"))?);
     }
     let (handles, inboxes): (Vec<_>, Vec<_>) = doors.into_iter().unzip();
     let senders = control.record_senders(count).map_err(|error| error.to_string())?;
-    // The first listener turns port 0 into the port that the others share.
-    let mut address = settings.listener.address;
+    let mut at = Addresses {
+        data: settings.listener.address,
+        passthrough: settings.passthrough.as_ref().map(|passthrough| passthrough.address),
+    };
     let mut starts = Vec::with_capacity(count);
     for (core, (inbox, records)) in inboxes.into_iter().zip(senders).enumerate() {
-        let listener =
-            cores::bind(address).map_err(|error| format!("cannot listen on {address}: {error}"))?;
-        address = cores::bound_address(&listener).map_err(|error| format!("cannot listen: {error}"))?;
+        let listener = listen(&mut at.data)?;
+        let passthrough = at.passthrough.as_mut().map(listen).transpose()?;
         starts.push(CoreStart {
             core,
             cpu: settings.cores.pin.then(|| cpus[core % cpus.len()]),
             listener,
+            passthrough,
             inbox,
             siblings: handles.clone(),
             settings: Arc::clone(settings),
             connections_max,
             load: load.clone(),
-            addresses: addresses.clone(),
+            addresses: present.clone(),
             records,
         });
     }
     for start in starts {
         cores::spawn(start, log_driver).map_err(|error| format!("cannot start a core: {error}"))?;
     }
-    Ok((address, handles))
+    Ok((at, handles))
 }
 
 fn log_driver(core: usize, driver: Driver, passed_over: &[PassedOver]) {

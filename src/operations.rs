@@ -47,6 +47,8 @@ pub enum Family {
     Ollama,
     /// `{"error": text, "message": text}`: the extra routes of vLLM have no form of their own.
     Plain,
+    /// `{"code": status, "message": text}`: everything on a passthrough listener.
+    Coded,
 }
 
 /// What the request body is.

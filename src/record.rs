@@ -42,6 +42,9 @@ closed_label! {
     }
 }
 
+/// How records and metrics name whatever comes to a passthrough listener.
+pub const PASSTHROUGH: &str = "passthrough";
+
 /// A request's name, from the caller or made by us: at most 64 bytes of visible ASCII, stored in place.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct RequestId {

@@ -89,6 +89,7 @@ fn start(upstream: SocketAddr, settings: &str) -> Proxy {
         core: 0,
         cpu: None,
         listener,
+        passthrough: None,
         inbox,
         siblings: vec![handle.clone()],
         settings: Arc::new(settings),

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::CliError;
 use crate::control::feed::fleet_key;
-use crate::settings::Settings;
+use crate::settings::{Overrides, Settings};
 use crate::tables::{NoResolver, Resolve, SystemResolver, Tables};
 
 /// Arguments of `check`.
@@ -20,12 +20,15 @@ pub struct Check {
     /// Do not look up the names of endpoints.
     #[arg(long)]
     pub offline: bool,
+    /// What goes before the settings file.
+    #[command(flatten)]
+    pub overrides: Overrides,
 }
 
 impl Check {
     pub(super) fn run(&self, out: &mut dyn Write) -> Result<(), CliError> {
         let mut wrong = Vec::new();
-        let settings = self.config.as_deref().map_or_else(|| Ok(Settings::default()), Settings::load);
+        let settings = Settings::load_with(self.config.as_deref(), &self.overrides);
         let settings = match settings {
             Ok(settings) => {
                 write!(out, "# settings in effect\n{}\n", settings.to_toml().trim_end())?;
@@ -94,7 +97,7 @@ mod tests {
 
     fn check(config: Option<PathBuf>, tables: Option<PathBuf>) -> Result<String, CliError> {
         let mut out = Vec::new();
-        Check { config, tables, offline: true }.run(&mut out)?;
+        Check { config, tables, offline: true, overrides: Overrides::default() }.run(&mut out)?;
         Ok(String::from_utf8(out).unwrap())
     }
 

@@ -52,7 +52,7 @@ pub enum InstanceError {
         error: io::Error,
     },
     /// The address is taken, or is not an address of this machine.
-    #[error("listener.address {address}: {error}")]
+    #[error("cannot listen on {address}: {error}")]
     Address {
         /// The address.
         address: SocketAddr,
@@ -80,16 +80,25 @@ impl Instance {
         }
         let path = settings.process.lock_file.clone().unwrap_or_else(|| default_lock_file(address));
         let lock = lock(&path)?;
-        let start = Instant::now();
-        loop {
-            match try_alone(address) {
-                Ok(()) => return Ok(Self { _lock: Some(lock) }),
-                // The lock is ours, so this may be what is left of an instance that was killed.
-                Err(error) if error.kind() == io::ErrorKind::AddrInUse && start.elapsed() < PATIENCE => {
-                    std::thread::sleep(LOOK_AGAIN);
-                }
-                Err(error) => return Err(InstanceError::Address { address, error }),
+        wait_for(address)?;
+        if let Some(passthrough) = &settings.passthrough {
+            wait_for(passthrough.address)?;
+        }
+        Ok(Self { _lock: Some(lock) })
+    }
+}
+
+/// Waits until nobody else has the address.
+fn wait_for(address: SocketAddr) -> Result<(), InstanceError> {
+    let start = Instant::now();
+    loop {
+        match try_alone(address) {
+            Ok(()) => return Ok(()),
+            // The lock is ours, so this may be what is left of an instance that was killed.
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && start.elapsed() < PATIENCE => {
+                std::thread::sleep(LOOK_AGAIN);
             }
+            Err(error) => return Err(InstanceError::Address { address, error }),
         }
     }
 }

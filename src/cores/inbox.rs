@@ -14,6 +14,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use rustix::event::EventfdFlags;
 
 use crate::meter::CoreReport;
+use crate::settings::Paths;
 use crate::socket::ReadyFd;
 use crate::tables::Tables;
 
@@ -24,8 +25,8 @@ pub enum CoreMessage {
     Adopt(Arc<Tables>, Reply<usize>),
     /// Say how you are, in a few words; [`CoreMessage::Report`] is the long answer.
     Pulse(Reply<Pulse>),
-    /// A connection that another core accepted and this one has more room for.
-    Connection(OwnedFd, SocketAddr),
+    /// A connection that another core accepted on its listener for these paths, and this one has more room for.
+    Connection(OwnedFd, SocketAddr, Paths),
     /// Copy your counters out; the reply channel is dropped unanswered if the core ends.
     Report(Sender<CoreReport>),
     /// Finish: close after each answer from now on. See [`crate::cores`].

@@ -39,7 +39,7 @@ use crate::clock::TICK;
 use crate::local::Local;
 use crate::path::accept;
 use crate::record::RecordSender;
-use crate::settings::Settings;
+use crate::settings::{Paths, Settings};
 use crate::socket::ReadyFd;
 
 /// Connections that wait to be accepted, per core.
@@ -54,6 +54,8 @@ pub struct CoreStart {
     pub cpu: Option<usize>,
     /// Its listener, bound with `SO_REUSEPORT`.
     pub listener: OwnedFd,
+    /// The same for any path, if there is such a listener.
+    pub passthrough: Option<OwnedFd>,
     /// Its inbox.
     pub inbox: Inbox,
     /// The handles of all cores, itself included, by number.
@@ -147,6 +149,7 @@ async fn run(start: CoreStart, driver: Driver) {
     let CoreStart {
         core,
         listener,
+        passthrough,
         inbox,
         siblings,
         settings,
@@ -157,12 +160,19 @@ async fn run(start: CoreStart, driver: Driver) {
         ..
     } = start;
     let local = Rc::new(Local::new(core, driver, settings, connections_max, load, addresses, records));
-    let (Ok(listener), Ok(inbox)) = (ReadyFd::new(listener), inbox.open()) else {
+    let passthrough = passthrough.map(ReadyFd::new).transpose();
+    let (Ok(listener), Ok(passthrough), Ok(inbox)) = (ReadyFd::new(listener), passthrough, inbox.open())
+    else {
         eprintln!("core {core}: out of descriptors");
         return;
     };
     monoio::spawn(tick(Rc::clone(&local)));
-    monoio::spawn(accept::accept(Rc::clone(&local), listener, siblings.into()));
+    let siblings: Rc<[CoreHandle]> = siblings.into();
+    if let Some(listener) = passthrough {
+        let siblings = Rc::clone(&siblings);
+        monoio::spawn(accept::accept(Rc::clone(&local), listener, Paths::Passthrough, siblings));
+    }
+    monoio::spawn(accept::accept(Rc::clone(&local), listener, Paths::Domain, siblings));
     loop {
         for message in inbox.messages().await {
             obey(&local, message);
@@ -181,7 +191,7 @@ fn obey(local: &Rc<Local>, message: CoreMessage) {
             driver: local.driver.name(),
             inflight: local.meter.inflight_requests.get(),
         }),
-        CoreMessage::Connection(fd, peer) => accept::adopt(local, fd, peer),
+        CoreMessage::Connection(fd, peer, paths) => accept::adopt(local, fd, peer, paths),
         CoreMessage::Report(reply) => {
             // Whoever asked may have given up waiting.
             let _ = reply.send(local.report());

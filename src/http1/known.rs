@@ -40,6 +40,7 @@ pub enum Known {
     UserAgent,
     Via,
     XApiKey,
+    XAuthUser,
     XDomainId,
     XForwardedFor,
     XForwardedHost,
@@ -48,7 +49,10 @@ pub enum Known {
     XGuardrailsRequest,
     XRealIp,
     XRequestId,
+    XRequestMethod,
+    XRequestPath,
     XUserId,
+    XUserName,
 }
 
 impl Known {
@@ -161,12 +165,24 @@ impl Known {
                     (b"user-agent", Self::UserAgent),
                 ],
             ),
-            11 => one_of(name, [(b"retry-after", Self::RetryAfter), (b"x-domain-id", Self::XDomainId)]),
+            11 => one_of(
+                name,
+                [
+                    (b"retry-after", Self::RetryAfter),
+                    (b"x-auth-user", Self::XAuthUser),
+                    (b"x-domain-id", Self::XDomainId),
+                    (b"x-user-name", Self::XUserName),
+                ],
+            ),
             12 => one_of(name, [(b"content-type", Self::ContentType), (b"x-request-id", Self::XRequestId)]),
             13 => one_of(name, [(b"authorization", Self::Authorization)]),
             14 => one_of(
                 name,
-                [(b"content-length", Self::ContentLength), (b"http2-settings", Self::Http2Settings)],
+                [
+                    (b"content-length", Self::ContentLength),
+                    (b"http2-settings", Self::Http2Settings),
+                    (b"x-request-path", Self::XRequestPath),
+                ],
             ),
             15 => one_of(
                 name,
@@ -179,6 +195,7 @@ impl Known {
                     (b"proxy-connection", Self::ProxyConnection),
                     (b"x-forwarded-host", Self::XForwardedHost),
                     (b"x-forwarded-port", Self::XForwardedPort),
+                    (b"x-request-method", Self::XRequestMethod),
                 ],
             ),
             17 => one_of(
@@ -196,7 +213,7 @@ impl Known {
     }
 }
 
-const _: () = assert!((Known::XUserId as u8) < 64, "every field has a bit");
+const _: () = assert!((Known::XUserName as u8) < 64, "every field has a bit");
 
 /// A name of up to 24 bytes as words in lower case, which overlap where its length is no multiple of theirs. Setting bit
 /// 5 folds letters and leaves digits and `-` alone; no other visible byte folds onto a letter, a digit or `-`.

@@ -13,7 +13,7 @@ use ahash::AHashMap;
 use super::family::{self, DURATION_BOUNDS, FIRST_TOKEN_BOUNDS, PER_TOKEN_BOUNDS, TOKEN_BOUNDS};
 use super::report::{model_labels, outcome_labels};
 use super::{CoreReport, Histogram, Label, StatusClass};
-use crate::record::{Ending, RequestRecord};
+use crate::record::{Ending, PASSTHROUGH, RequestRecord};
 
 /// Label of everything beyond the limit.
 const OTHER: &str = "_other";
@@ -91,14 +91,21 @@ fn key_of(record: &RequestRecord) -> Key {
         high ^ low
     });
     let series = if record.series == 0 { domain } else { record.series };
-    (series, record.operation.map_or(u8::MAX, |operation| operation as u8))
+    let unnamed = if record.template == PASSTHROUGH { u8::MAX - 1 } else { u8::MAX };
+    (series, record.operation.map_or(unnamed, |operation| operation as u8))
+}
+
+/// The operation, or what stands for one where there is none.
+fn operation_of(record: &RequestRecord) -> &'static str {
+    let unnamed = if record.template == PASSTHROUGH { PASSTHROUGH } else { "" };
+    record.operation.map_or(unnamed, |operation| operation.name())
 }
 
 impl Series {
     fn of(record: &RequestRecord) -> Box<Self> {
         let domain = record.domain.map_or_else(String::new, |domain| domain.to_string());
         let model = record.model.clone().unwrap_or_default();
-        Self::new(domain.into(), model, record.operation.map_or("", |operation| operation.name()))
+        Self::new(domain.into(), model, operation_of(record))
     }
 
     fn new(domain: Arc<str>, model: Arc<str>, operation: &'static str) -> Box<Self> {

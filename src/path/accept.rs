@@ -18,6 +18,7 @@ use super::serve_connection;
 use crate::cores::{CoreHandle, Presence, fenced};
 use crate::local::Local;
 use crate::meter::ShedReason;
+use crate::settings::Paths;
 use crate::socket::{ReadyFd, Socket};
 
 /// Connections accepted in a row before other work gets its turn.
@@ -26,7 +27,7 @@ const ACCEPTS_PER_TURN: usize = 64;
 const DESCRIPTORS_PAUSE: Duration = Duration::from_millis(50);
 
 /// Accepts until the core closes its listener.
-pub(crate) async fn accept(local: Rc<Local>, listener: ReadyFd, siblings: Rc<[CoreHandle]>) {
+pub(crate) async fn accept(local: Rc<Local>, listener: ReadyFd, paths: Paths, siblings: Rc<[CoreHandle]>) {
     // Never expires: it is there so that the end of accepting wakes this task like any other.
     let watch = local.deadlines.watch();
     while !local.closing.get() {
@@ -44,7 +45,8 @@ pub(crate) async fn accept(local: Rc<Local>, listener: ReadyFd, siblings: Rc<[Co
             match rustix::net::acceptfrom_with(listener.fd(), SocketFlags::CLOEXEC) {
                 Ok((fd, peer)) => {
                     let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok());
-                    admit(&local, fd, peer.unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0))), &siblings);
+                    let peer = peer.unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)));
+                    admit(&local, fd, peer, paths, &siblings);
                 }
                 Err(rustix::io::Errno::AGAIN) => {
                     listener.consumed_read();
@@ -63,26 +65,26 @@ pub(crate) async fn accept(local: Rc<Local>, listener: ReadyFd, siblings: Rc<[Co
 }
 
 /// Serves the connection here, on an emptier core, or not at all.
-fn admit(local: &Rc<Local>, fd: OwnedFd, peer: SocketAddr, siblings: &[CoreHandle]) {
+fn admit(local: &Rc<Local>, fd: OwnedFd, peer: SocketAddr, paths: Paths, siblings: &[CoreHandle]) {
     if let Some(core) = local.load.emptier_than(local.core) {
         local.meter.handovers.bump();
         // A core that has ended leaves the connection to be closed; the process is ending too.
-        let _ = siblings[core].send(crate::cores::CoreMessage::Connection(fd, peer));
+        let _ = siblings[core].send(crate::cores::CoreMessage::Connection(fd, peer, paths));
         return;
     }
-    adopt(local, fd, peer);
+    adopt(local, fd, peer, paths);
 }
 
 /// Serves an accepted connection on this core.
-pub(crate) fn adopt(local: &Rc<Local>, fd: OwnedFd, peer: SocketAddr) {
+pub(crate) fn adopt(local: &Rc<Local>, fd: OwnedFd, peer: SocketAddr, paths: Paths) {
     if local.load.total() >= local.connections_max {
         local.meter.sheds.bump(ShedReason::Connections);
-        shed(&fd, FULL);
+        shed(&fd, full(paths));
         return;
     }
     let Ok(presence) = count_address(local, peer) else {
         local.meter.sheds.bump(ShedReason::Address);
-        shed(&fd, TOO_MANY);
+        shed(&fd, too_many(paths));
         return;
     };
     let Ok(socket) = Socket::from_accepted(fd) else { return };
@@ -90,7 +92,7 @@ pub(crate) fn adopt(local: &Rc<Local>, fd: OwnedFd, peer: SocketAddr) {
     local.meter.connections.bump();
     monoio::spawn(async move {
         let open = Open::count(&local);
-        if fenced(Box::pin(serve_connection(&local, socket, peer))).await.is_err() {
+        if fenced(Box::pin(serve_connection(&local, socket, peer, paths))).await.is_err() {
             local.meter.panics.bump();
         }
         drop((open, presence));
@@ -109,10 +111,31 @@ fn count_address(local: &Local, peer: SocketAddr) -> Result<Option<Presence>, Ad
 /// An address has as many connections as it may.
 struct AddressIsFull;
 
-const FULL: &[u8] =
-    b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
-const TOO_MANY: &[u8] =
-    b"HTTP/1.1 429 Too Many Requests\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+const fn full(paths: Paths) -> &'static [u8] {
+    match paths {
+        Paths::Domain => {
+            b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+        }
+        Paths::Passthrough => {
+            b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconnection: close\r\n\
+              content-type: application/json\r\ncontent-length: 45\r\n\r\n\
+              {\"code\":503,\"message\":\"Too many connections\"}"
+        }
+    }
+}
+
+const fn too_many(paths: Paths) -> &'static [u8] {
+    match paths {
+        Paths::Domain => {
+            b"HTTP/1.1 429 Too Many Requests\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+        }
+        Paths::Passthrough => {
+            b"HTTP/1.1 429 Too Many Requests\r\nretry-after: 1\r\nconnection: close\r\n\
+              content-type: application/json\r\ncontent-length: 61\r\n\r\n\
+              {\"code\":429,\"message\":\"Too many connections of this address\"}"
+        }
+    }
+}
 
 /// Tells a caller for whom there is no room so, as far as one send goes, and closes.
 fn shed(fd: &OwnedFd, answer: &[u8]) {
@@ -136,5 +159,21 @@ impl Drop for Open<'_> {
     fn drop(&mut self) {
         self.0.meter.open_connections.down();
         self.0.load.set(self.0.core, self.0.meter.open_connections.get());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_shed_connection_is_told_is_as_long_as_it_says() {
+        for paths in [Paths::Domain, Paths::Passthrough] {
+            for answer in [full(paths), too_many(paths)] {
+                let text = std::str::from_utf8(answer).unwrap();
+                let (head, body) = text.split_once("\r\n\r\n").unwrap();
+                assert!(head.contains(&format!("content-length: {}", body.len())), "{text}");
+            }
+        }
     }
 }

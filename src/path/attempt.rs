@@ -62,22 +62,34 @@ enum Event {
     Expired,
 }
 
-/// Sends `head` and `body` over `link` and waits for the head of the answer until `deadline`.
+/// What is waited for, and for how long.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Awaited {
+    /// By when the head of the answer must be there.
+    pub(crate) deadline: Moment,
+    /// It is the answer to a HEAD, so no body follows whatever it says.
+    pub(crate) head_only: bool,
+    /// The caller's body is not part of it: what has come of that is heard and kept, so that a caller that leaves is noticed.
+    pub(crate) aside: bool,
+}
+
+/// Sends `head` and `body` over `link` and waits for the head of the answer.
 pub(crate) async fn attempt(
     ex: &mut Exchange<'_>,
     link: Link,
     head: Lease,
     body: &Outgoing,
-    deadline: Moment,
+    awaited: Awaited,
 ) -> Result<Answered, AttemptFault> {
     let mut upload = Some(Upload::new(ex, head, body));
     let mut received = None;
     let mut interim = 0;
     ex.scratch.response.reset();
-    let head_only = ex.request().method == http::Method::HEAD;
+    let Awaited { deadline, head_only, aside } = awaited;
     loop {
-        ex.watch_for(deadline, upload.is_some());
-        let event = std::future::poll_fn(|cx| poll_event(ex, &link, &mut upload, &mut received, cx)).await;
+        ex.watch_for(deadline, upload.is_some() && !aside);
+        let event =
+            std::future::poll_fn(|cx| poll_event(ex, &link, &mut upload, &mut received, aside, cx)).await;
         match event {
             Event::Received => {}
             Event::Upload(Ok(())) => {
@@ -149,6 +161,7 @@ fn poll_event(
     link: &Link,
     upload: &mut Option<Upload>,
     received: &mut Option<Lease>,
+    aside: bool,
     cx: &mut Context<'_>,
 ) -> Poll<Event> {
     if let Some(upload) = upload
@@ -164,7 +177,7 @@ fn poll_event(
             Ok(None) => {}
         }
     }
-    if ex.body.is_done() && ex.poll_caller_gone(cx).is_ready() {
+    if (aside || ex.body.is_done()) && ex.poll_caller_gone(cx).is_ready() {
         return Poll::Ready(Event::CallerGone);
     }
     ex.down.watch.poll_expired(cx).map(|_| Event::Expired)

@@ -8,12 +8,16 @@ use std::task::{Context, Poll, Waker};
 use crate::buf::{BufferPool, Lease};
 use crate::clock::{Moment, Watch};
 use crate::local::Local;
+use crate::operations::Family;
+use crate::settings::Paths;
 use crate::socket::Socket;
 
 /// One admitted connection.
 pub(crate) struct Downstream {
     pub(crate) socket: Socket,
     pub(crate) peer: SocketAddr,
+    /// What the listener serves that it came to.
+    pub(crate) paths: Paths,
     /// The peer's address as text; it goes into every request upstream.
     peer_text: Box<str>,
     /// The connection's one deadline; every stage sets its own.
@@ -46,18 +50,27 @@ pub(crate) enum Heard {
 }
 
 impl Downstream {
-    pub(crate) fn new(local: &Local, socket: Socket, peer: SocketAddr) -> Self {
+    pub(crate) fn new(local: &Local, socket: Socket, peer: SocketAddr, paths: Paths) -> Self {
         let unread = Unread { lease: None, start: 0, pool: Rc::clone(&local.buffers) };
         let peer_text = peer.ip().to_string().into();
         Self {
             socket,
             peer,
+            paths,
             peer_text,
             watch: local.deadlines.watch(),
             requests: 0,
             last: false,
             gone: false,
             unread,
+        }
+    }
+
+    /// The form of our own answers to a request whose path says nothing about it.
+    pub(crate) const fn family(&self) -> Family {
+        match self.paths {
+            Paths::Domain => Family::Plain,
+            Paths::Passthrough => Family::Coded,
         }
     }
 

@@ -58,6 +58,7 @@ impl<'a> Exchange<'a> {
         let keep_alive = !is_last
             && !local.draining.get()
             && down.requests < local.settings.limits.requests_per_connection_max;
+        let family = down.family();
         Self {
             local,
             down,
@@ -68,7 +69,7 @@ impl<'a> Exchange<'a> {
             head_len,
             domain_len: 0,
             rest_len: 0,
-            family: Family::Plain,
+            family,
             allow: "",
             event_type: None,
             keep_alive,

@@ -6,7 +6,8 @@
 //!            └──────────┴───────────┴───────┴─────────┴────────┴───────┴──► refuse
 //! ```
 //!
-//! What is not below `/proxy/` is not this story: behind parse, `origin` hands it to route and relay as it is, for cube-admin.
+//! What is not below `/proxy/` is not this story: behind parse, `origin` hands it to route and relay as it is, for cube-admin. Nor is
+//! what comes to a passthrough listener: there `consult` asks an authentication callback, and `passthrough` hands the request on.
 //!
 //! Read [`serve_request`] first: it is the whole story on one screen. The stages hand each other proofs: a [`Caller`] comes only
 //! from `authenticate`, an `Entrant` only from `enter`, a [`Permit`] only from `authorize`, a `Routed` only from `route`; each
@@ -27,12 +28,15 @@ mod authorize;
 mod begin;
 mod body;
 mod compose;
+mod consult;
 mod divert;
 mod downstream;
 mod exchange;
+mod foreign;
 mod frames;
 mod origin;
 mod parse;
+mod passthrough;
 mod peek;
 mod refuse;
 mod relay;
@@ -43,25 +47,29 @@ mod upload;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-pub use refuse::Refusal;
+pub use refuse::{CallbackFault, Refusal};
 
 use account::Account;
 use authenticate::authenticate;
 use authorize::{authorize, enter};
 use body::{BodyFault, BodyReader};
 use compose::compose_body;
+use consult::consult;
 use downstream::Downstream;
 use exchange::Exchange;
-use origin::{Visit, compose_visit, visit};
+use foreign::compose_whole;
+use origin::{Visit, visit};
 use parse::Unparsed;
+use passthrough::Crossing;
 use peek::peek;
 use relay::relay;
 use route::{Bound, Routed, Unrouted, route};
 
 use crate::http1::{Known, TargetError};
 use crate::local::Local;
-use crate::operations::{Endpoint, Family, Lookup, lookup};
+use crate::operations::{Endpoint, Lookup, lookup};
 use crate::record::Ending;
+use crate::settings::Paths;
 use crate::socket::Socket;
 
 /// Body bytes of a refused request that are read and thrown away so that its connection can be used again.
@@ -70,8 +78,8 @@ const DRAIN_BYTES_MAX: usize = 64 * 1024;
 const LINGER: Duration = Duration::from_secs(1);
 
 /// Serves one connection until it ends.
-pub(crate) async fn serve_connection(local: &Local, socket: Socket, peer: SocketAddr) {
-    let mut down = Downstream::new(local, socket, peer);
+pub(crate) async fn serve_connection(local: &Local, socket: Socket, peer: SocketAddr, paths: Paths) {
+    let mut down = Downstream::new(local, socket, peer, paths);
     while parse::await_request(local, &mut down).await {
         // Boxed: an idle connection must not pay for the state of a request.
         if !Box::pin(serve_request(local, &mut down)).await {
@@ -127,6 +135,7 @@ async fn decide(ex: &mut Exchange<'_>) -> Result<Decision, Stop> {
     let wanted = match what_is_asked(ex)? {
         Asked::Health => return Ok(Decision::Answer(HEALTHY.to_owned())),
         Asked::Admin(visit) => return pass_on(ex, &visit).await,
+        Asked::Passthrough(crossing) => return cross(ex, crossing).await,
         Asked::InDomain(wanted) => wanted,
     };
     let caller = authenticate(ex)?;
@@ -144,7 +153,7 @@ async fn decide(ex: &mut Exchange<'_>) -> Result<Decision, Stop> {
 /// Passes a request on to cube-admin.
 async fn pass_on(ex: &mut Exchange<'_>, visit: &Visit<'_>) -> Result<Decision, Stop> {
     ex.account.template(origin::TEMPLATE);
-    let composed = compose_visit(ex)?;
+    let composed = compose_whole(ex)?;
     ex.say_continue().await?;
     let routed = route(ex, Bound::Admin(visit), composed).await;
     let routed = routed.map_err(|unrouted| match unrouted {
@@ -154,10 +163,21 @@ async fn pass_on(ex: &mut Exchange<'_>, visit: &Visit<'_>) -> Result<Decision, S
     Ok(Decision::Relay(Box::new(routed)))
 }
 
+/// Passes a request of a passthrough listener on to its cluster.
+async fn cross<'a>(ex: &mut Exchange<'a>, crossing: Crossing<'a>) -> Result<Decision, Stop> {
+    let crossed = consult(ex, crossing).await?;
+    let composed = compose_whole(ex)?;
+    ex.say_continue().await?;
+    let routed = route(ex, Bound::Passthrough(&crossed), composed).await?;
+    Ok(Decision::Relay(Box::new(routed)))
+}
+
 /// What a head asks for.
 enum Asked<'a> {
     /// Something of cube-admin's, with which the proxy has nothing to do.
     Admin(Visit<'a>),
+    /// Anything, on a listener that passes everything on.
+    Passthrough(Crossing<'a>),
     /// The proxy's own health, which needs no credential.
     Health,
     /// Something in a domain.
@@ -187,6 +207,10 @@ fn what_is_asked<'a>(ex: &mut Exchange<'a>) -> Result<Asked<'a>, Refusal> {
     {
         let value = field.value.of(ex.head_bytes()).to_vec();
         ex.account.forwarded_for(&value);
+    }
+    if ex.down.paths == Paths::Passthrough {
+        ex.account.template(passthrough::TEMPLATE);
+        return Crossing::of(ex).map(Asked::Passthrough);
     }
     if let Some(visit) = visit(ex)? {
         return Ok(Asked::Admin(visit));
@@ -230,7 +254,13 @@ async fn refuse(ex: &mut Exchange<'_>, refusal: Refusal) -> Ending {
     settle_body(ex);
     ex.account.refused(refusal);
     let mut out = ex.local.buffers.small();
-    let reply = refuse::Reply { family: ex.family, allow: ex.allow, request_id: ex.account.request_id() };
+    let callback = ex.local.settings.passthrough.as_ref().and_then(|at| at.callback.as_ref());
+    let reply = refuse::Reply {
+        family: ex.family,
+        allow: ex.allow,
+        request_id: ex.account.request_id(),
+        callback_timeout: callback.map_or(Duration::ZERO, |callback| callback.timeout),
+    };
     refusal.write(&mut out, &reply, ex.keep_alive);
     let ending = if refusal.is_upstreams() { Ending::UpstreamFailed } else { Ending::Refused };
     tell(ex, &out, ending).await
@@ -246,6 +276,10 @@ fn settle_body(ex: &mut Exchange<'_>) {
 }
 
 async fn tell(ex: &mut Exchange<'_>, out: &[u8], ending: Ending) -> Ending {
+    // HEAD is told how long a body would be, and gets none (RFC 9110 §9.3.2): it would be taken for the next answer.
+    let is_head = ex.request().method == http::Method::HEAD;
+    let head = if is_head { memchr::memmem::find(out, b"\r\n\r\n").map(|at| at + 4) } else { None };
+    let out = &out[..head.unwrap_or(out.len())];
     let deadline = ex.local.clock.now().after(ex.local.settings.timeouts.write_stall);
     if ex.down.tell(out, &[], deadline).await.is_err() {
         return Ending::CallerGone;
@@ -264,11 +298,19 @@ async fn refuse_unparsed(unparsed: Unparsed, mut account: Account<'_>, down: &mu
         down.gone = true;
         return false;
     };
+    if down.paths == Paths::Passthrough {
+        account.template(passthrough::TEMPLATE);
+    }
     // What the head says its name is stands in a head that is not believed.
     account.name();
     account.refused(refusal);
     let mut out = Vec::with_capacity(512);
-    let reply = refuse::Reply { family: Family::Plain, allow: "", request_id: account.request_id() };
+    let reply = refuse::Reply {
+        family: down.family(),
+        allow: "",
+        request_id: account.request_id(),
+        callback_timeout: Duration::ZERO,
+    };
     refusal.write(&mut out, &reply, false);
     let told = down.tell(&out, &[], account.started().after(LINGER)).await;
     account.end(if told.is_ok() { Ending::Refused } else { Ending::CallerGone });

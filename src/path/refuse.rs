@@ -4,6 +4,7 @@
 //! ([`Refusal::reply`]) and are public API.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use crate::http1::{HeadError, status_line};
 use crate::operations::Family;
@@ -67,6 +68,25 @@ pub enum Refusal {
     UpstreamCut,
     /// The process ends before the answer does; said in the stream.
     Draining,
+    /// No credential for the authentication callback was sent.
+    CallbackCredentialMissing,
+    /// The authentication callback did not answer 200.
+    CallbackRejected,
+    /// The authentication callback could not be asked.
+    CallbackUnreachable(CallbackFault),
+    /// The authentication callback did not answer in time.
+    CallbackTimedOut,
+}
+
+/// Why an authentication callback could not be asked. The caller is told a stable word, and no address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CallbackFault {
+    /// No connection.
+    Connect,
+    /// The connection ended before an answer.
+    Closed,
+    /// The answer is not HTTP, or its head is too large.
+    Invalid,
 }
 
 const _: () = assert!(size_of::<Refusal>() <= 2);
@@ -110,6 +130,14 @@ impl Refusal {
             Self::AdminTimeout => (504, "admin_timeout", "The control plane did not answer in time."),
             Self::UpstreamCut => (502, "upstream_cut", "The model server's answer broke off."),
             Self::Draining => (503, "draining", "The proxy is shutting down."),
+            Self::CallbackCredentialMissing => (
+                401,
+                "missing_credential",
+                "Missing authentication: provide 'Authorization: Bearer <token>' or 'X-API-Key: <key>'",
+            ),
+            Self::CallbackRejected => (401, "callback_rejected", "Authentication rejected by callback"),
+            Self::CallbackUnreachable(fault) => (500, "callback_unreachable", fault.text()),
+            Self::CallbackTimedOut => (500, "callback_timeout", "Auth callback timed out"),
         }
     }
 
@@ -165,15 +193,23 @@ impl Refusal {
             | Self::UpstreamInvalid
             | Self::UpstreamTimeout
             | Self::AdminUnreachable
-            | Self::AdminTimeout => true,
+            | Self::AdminTimeout
+            | Self::CallbackCredentialMissing
+            | Self::CallbackRejected
+            | Self::CallbackUnreachable(_)
+            | Self::CallbackTimedOut => true,
         }
     }
 
     /// The header lines that belong to this refusal only.
     const fn extra_lines(self) -> &'static str {
         match self {
-            Self::CredentialMissing => "www-authenticate: Bearer realm=\"cube\"\r\n",
-            Self::CredentialInvalid => "www-authenticate: Bearer realm=\"cube\", error=\"invalid_token\"\r\n",
+            Self::CredentialMissing | Self::CallbackCredentialMissing => {
+                "www-authenticate: Bearer realm=\"cube\"\r\n"
+            }
+            Self::CredentialInvalid | Self::CallbackRejected => {
+                "www-authenticate: Bearer realm=\"cube\", error=\"invalid_token\"\r\n"
+            }
             Self::NotAllowed => "www-authenticate: Bearer realm=\"cube\", error=\"insufficient_scope\"\r\n",
             Self::Overloaded | Self::NotReady | Self::NoEndpoint | Self::AdminUnreachable => {
                 "retry-after: 1\r\n"
@@ -196,7 +232,9 @@ impl Refusal {
             | Self::UpstreamTimeout
             | Self::AdminTimeout
             | Self::UpstreamCut
-            | Self::Draining => "",
+            | Self::Draining
+            | Self::CallbackUnreachable(_)
+            | Self::CallbackTimedOut => "",
         }
     }
 
@@ -241,14 +279,32 @@ impl Refusal {
             Family::Plain => {
                 write!(body, r#"{{{first}"error":"{text}","message":"{text}","code":"{code}"}}"#)
             }
+            Family::Coded => write!(body, r#"{{{first}"code":{status},"message":"{}"}}"#, self.coded_text()),
         };
         body
+    }
+
+    /// The text for callers of a passthrough listener, behind which there are no model servers.
+    const fn coded_text(self) -> &'static str {
+        #[expect(clippy::wildcard_enum_match_arm, reason = "only these speak of model servers")]
+        match self {
+            Self::NoEndpoint => "No server is available.",
+            Self::UpstreamUnreachable => "The server cannot be reached.",
+            Self::UpstreamInvalid => "The server's answer is not valid.",
+            Self::UpstreamTimeout => "The server did not answer in time.",
+            Self::UpstreamCut => "The server's answer broke off.",
+            _ => self.reply().2,
+        }
     }
 
     /// Writes the whole answer: head and body.
     pub(crate) fn write(self, out: &mut Vec<u8>, to: &Reply<'_>, keep_alive: bool) {
         let (status, ..) = self.reply();
-        let body = self.body(to.family, "");
+        let mut body = self.body(to.family, "");
+        if self == Self::CallbackTimedOut {
+            body.truncate(body.len() - "\"}".len());
+            let _ = write!(body, " after {}s\"}}", to.callback_timeout.as_secs_f64());
+        }
         let allow;
         let extra_lines = if self == Self::MethodNotAllowed {
             allow = format!("allow: {}\r\n", to.allow);
@@ -275,6 +331,18 @@ pub(crate) struct Reply<'a> {
     /// The methods that the path has, for [`Refusal::MethodNotAllowed`].
     pub(crate) allow: &'a str,
     pub(crate) request_id: &'a [u8],
+    /// How long an authentication callback was waited for, for [`Refusal::CallbackTimedOut`].
+    pub(crate) callback_timeout: Duration,
+}
+
+impl CallbackFault {
+    const fn text(self) -> &'static str {
+        match self {
+            Self::Connect => "Auth callback unreachable: no connection",
+            Self::Closed => "Auth callback unreachable: connection closed",
+            Self::Invalid => "Auth callback unreachable: invalid answer",
+        }
+    }
 }
 
 /// The body family of a path that is not in the operation table.

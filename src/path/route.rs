@@ -7,11 +7,13 @@
 //! * A kept connection that turns out to be closed costs one more attempt, not an error.
 //! * At most `upstream.attempts_max` attempts, whatever happens.
 
-use super::attempt::{Answered, AttemptFault, UpstreamFault, attempt};
+use super::attempt::{Answered, AttemptFault, Awaited, UpstreamFault, attempt};
 use super::authorize::Permit;
 use super::compose::{Composed, compose_head};
 use super::exchange::Exchange;
-use super::origin::{Visit, compose_visit_head, may_repeat};
+use super::foreign::may_repeat;
+use super::origin::{Visit, compose_visit_head};
+use super::passthrough::{Crossed, compose_crossed_head};
 use super::refuse::Refusal;
 use crate::clock::Moment;
 use crate::meter::{AttemptOutcome, RetryReason};
@@ -34,6 +36,8 @@ pub(crate) enum Bound<'p> {
     Model(&'p Permit),
     /// That it is cube-admin's.
     Admin(&'p Visit<'p>),
+    /// A callback's word.
+    Passthrough(&'p Crossed<'p>),
 }
 
 impl<'p> Bound<'p> {
@@ -41,13 +45,15 @@ impl<'p> Bound<'p> {
         match self {
             Self::Model(permit) => permit.cluster().map(|cluster| permit.tables().cluster(cluster)),
             Self::Admin(visit) => Some(visit.admin()),
+            Self::Passthrough(crossed) => Some(crossed.cluster()),
         }
     }
 
-    fn may_reuse(self, ex: &Exchange<'_>) -> bool {
+    /// Whether the same request may be sent twice, where that does not follow from what became of the first.
+    fn may_repeat(self, ex: &Exchange<'_>) -> bool {
         match self {
             Self::Model(_) => true,
-            Self::Admin(_) => may_repeat(&ex.request().method),
+            Self::Admin(_) | Self::Passthrough(_) => may_repeat(&ex.request().method),
         }
     }
 }
@@ -70,7 +76,7 @@ pub(crate) async fn route(
 ) -> Result<Routed, Unrouted> {
     let Composed { body, usage_injected } = composed;
     let cluster = bound.cluster().ok_or(Unrouted::Refused(Refusal::ModelUnknown))?;
-    let may_reuse = bound.may_reuse(ex);
+    let may_repeat = bound.may_repeat(ex);
     let attempts_max = ex.local.settings.upstream.attempts_max;
     let mut tried = Tried::default();
     let mut last = Refusal::NoEndpoint;
@@ -80,7 +86,7 @@ pub(crate) async fn route(
         let endpoint = &cluster.endpoints[index];
         attempts += 1;
         ex.account.attempt(cluster, endpoint);
-        let link = match connect(ex, cluster, endpoint, !may_reuse || tried.has_gone_stale(index)).await {
+        let link = match connect(ex, cluster, endpoint, !may_repeat || tried.has_gone_stale(index)).await {
             Ok(link) => link,
             Err(Unconnected::Gone) => return Err(Unrouted::Gone),
             Err(Unconnected::Refused(refusal)) => {
@@ -96,14 +102,19 @@ pub(crate) async fn route(
         let head = match bound {
             Bound::Model(permit) => compose_head(ex, permit, endpoint, &body),
             Bound::Admin(_) => compose_visit_head(ex, endpoint, &body),
+            Bound::Passthrough(crossed) => compose_crossed_head(ex, crossed, endpoint, &body),
         };
         ex.account.sending();
-        let deadline = ex.local.clock.now().after(cluster.head_timeout);
-        match attempt(ex, link, head, &body, deadline).await {
+        let awaited = Awaited {
+            deadline: ex.local.clock.now().after(cluster.head_timeout),
+            head_only: ex.request().method == http::Method::HEAD,
+            aside: false,
+        };
+        match attempt(ex, link, head, &body, awaited).await {
             Ok(answered) => {
                 ex.local.meter.attempts.bump(AttemptOutcome::Answered);
                 let status = ex.scratch.response.status;
-                let elsewhere = matches!(status, 429 | 502 | 503) && body.is_replayable();
+                let elsewhere = matches!(status, 429 | 502 | 503) && body.is_replayable() && may_repeat;
                 tried.failed(index);
                 if elsewhere && attempts < attempts_max && choose(ex, cluster, &tried).is_some() {
                     ex.local.meter.retries.bump(RetryReason::Status);
@@ -226,51 +237,64 @@ enum Unconnected {
     Gone,
 }
 
-/// A connection to `endpoint`: a kept one unless `fresh`, else a new one to the first of its addresses that takes it.
+/// A connection to `endpoint`, in time or not, noted as an attempt.
 async fn connect(
     ex: &mut Exchange<'_>,
     cluster: &ClusterEntry,
     endpoint: &EndpointEntry,
     fresh: bool,
 ) -> Result<Link, Unconnected> {
-    let upstreams = &ex.local.upstreams;
-    if !fresh && let Some(link) = endpoint.addrs.iter().find_map(|&a| upstreams.reuse(a)) {
-        return Ok(link);
-    }
-    let mut refusal = Refusal::UpstreamUnreachable;
-    let mut outcome = AttemptOutcome::ConnectFailed;
-    ex.down.watch.set(ex.local.clock.read().after(cluster.connect_timeout));
-    for &address in &*endpoint.addrs {
-        let opening = upstreams.open(address);
-        let mut opening = std::pin::pin!(opening);
-        let opened = std::future::poll_fn(|cx| {
-            if let std::task::Poll::Ready(opened) = opening.as_mut().poll(cx) {
-                return std::task::Poll::Ready(Opened::Done(opened));
-            }
-            if ex.body.is_done() && ex.poll_caller_gone(cx).is_ready() {
-                return std::task::Poll::Ready(Opened::Gone);
-            }
-            ex.down.watch.poll_expired(cx).map(|_| Opened::Expired)
-        })
-        .await;
-        match opened {
-            Opened::Done(Ok(link)) => return Ok(link),
-            Opened::Done(Err(_)) => {}
-            Opened::Gone => return Err(Unconnected::Gone),
-            Opened::Expired => {
-                refusal = Refusal::UpstreamTimeout;
-                outcome = AttemptOutcome::ConnectTimeout;
-                break;
-            }
-        }
-    }
+    let deadline = ex.local.clock.read().after(cluster.connect_timeout);
+    let (refusal, outcome) = match open_link(ex, endpoint, fresh, deadline, false).await {
+        Opened::Done(Ok(link)) => return Ok(link),
+        Opened::Gone => return Err(Unconnected::Gone),
+        Opened::Done(Err(_)) => (Refusal::UpstreamUnreachable, AttemptOutcome::ConnectFailed),
+        Opened::Expired => (Refusal::UpstreamTimeout, AttemptOutcome::ConnectTimeout),
+    };
     ex.local.meter.attempts.bump(outcome);
     fail(ex, endpoint);
     Err(Unconnected::Refused(refusal))
 }
 
-enum Opened {
+/// How an attempt at a connection ended.
+pub(super) enum Opened {
     Done(std::io::Result<Link>),
     Gone,
     Expired,
+}
+
+/// A connection to `endpoint`: a kept one unless `fresh`, else a new one to the first of its addresses that takes it.
+///
+/// * `aside`: as in [`Awaited`].
+pub(super) async fn open_link(
+    ex: &mut Exchange<'_>,
+    endpoint: &EndpointEntry,
+    fresh: bool,
+    deadline: Moment,
+    aside: bool,
+) -> Opened {
+    let upstreams = &ex.local.upstreams;
+    if !fresh && let Some(link) = endpoint.addrs.iter().find_map(|&a| upstreams.reuse(a)) {
+        return Opened::Done(Ok(link));
+    }
+    ex.down.watch.set(deadline);
+    let mut last = Opened::Done(Err(std::io::ErrorKind::NotFound.into()));
+    for &address in &*endpoint.addrs {
+        let opening = upstreams.open(address);
+        let mut opening = std::pin::pin!(opening);
+        last = std::future::poll_fn(|cx| {
+            if let std::task::Poll::Ready(opened) = opening.as_mut().poll(cx) {
+                return std::task::Poll::Ready(Opened::Done(opened));
+            }
+            if (aside || ex.body.is_done()) && ex.poll_caller_gone(cx).is_ready() {
+                return std::task::Poll::Ready(Opened::Gone);
+            }
+            ex.down.watch.poll_expired(cx).map(|_| Opened::Expired)
+        })
+        .await;
+        if !matches!(last, Opened::Done(Err(_))) {
+            break;
+        }
+    }
+    last
 }

@@ -9,6 +9,7 @@
 
 mod file;
 mod origin;
+mod passthrough;
 mod problem;
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -19,6 +20,7 @@ use std::time::Duration;
 
 pub use cube_wire::Cidr;
 pub use origin::Origin;
+pub use passthrough::{Callback, Passthrough, Paths};
 pub use problem::{Problem, SettingsError};
 
 use crate::http1::HeadLimits;
@@ -29,6 +31,8 @@ use crate::tables::ClusterEntry;
 pub struct Settings {
     /// Where callers connect.
     pub listener: Listener,
+    /// Where callers of the other kind connect, if there is such a place.
+    pub passthrough: Option<Arc<Passthrough>>,
     /// Where operators look: metrics and health.
     pub ops: Ops,
     /// Threads of the data path.
@@ -234,6 +238,14 @@ pub struct Process {
     pub allow_second_instance: bool,
 }
 
+/// What the command line and the environment say, which goes before the file.
+#[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args)]
+pub struct Overrides {
+    /// The authentication callback of the [passthrough] listener, instead of the one that the settings name
+    #[arg(long, value_name = "URL", env = "AUTH_CALLBACK_URL")]
+    pub auth_callback_url: Option<String>,
+}
+
 impl Default for Listener {
     fn default() -> Self {
         Self { address: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)), admin_origin: None }
@@ -330,9 +342,22 @@ impl Settings {
     /// # Errors
     /// The file cannot be read, is not TOML, or says things that do not hold: then every one of them is named.
     pub fn load(path: &Path) -> Result<Self, SettingsError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| SettingsError::Unreadable { path: path.to_owned(), error })?;
-        Self::parse(&text).map_err(|problems| SettingsError::Wrong { path: path.to_owned(), problems })
+        Self::load_with(Some(path), &Overrides::default())
+    }
+
+    /// The same with what was said beside the file. `path`: `None` for the built-in settings.
+    ///
+    /// # Errors
+    /// As [`Settings::load`].
+    pub fn load_with(path: Option<&Path>, overrides: &Overrides) -> Result<Self, SettingsError> {
+        let text = match path {
+            Some(path) => std::fs::read_to_string(path)
+                .map_err(|error| SettingsError::Unreadable { path: path.to_owned(), error })?,
+            None => String::new(),
+        };
+        let path = path.unwrap_or(Path::new("(no file)"));
+        file::parse(&text, overrides)
+            .map_err(|problems| SettingsError::Wrong { path: path.to_owned(), problems })
     }
 
     /// The same for text that is already in memory.
@@ -340,7 +365,7 @@ impl Settings {
     /// # Errors
     /// All problems, in the order of the keys.
     pub fn parse(text: &str) -> Result<Self, Vec<Problem>> {
-        file::parse(text)
+        file::parse(text, &Overrides::default())
     }
 
     /// The effective settings as a file that loads to the same settings; what `--check` prints.

@@ -279,3 +279,37 @@ fn the_origin_of_admin_is_a_plain_url_of_another_address() {
         );
     }
 }
+
+#[test]
+fn a_passthrough_listener_has_an_address_a_cluster_and_somebody_who_decides() {
+    let whole = "[passthrough]\naddress = '0.0.0.0:3000'\norigins = ['http://127.0.0.1:1', 'http://127.0.0.1:2/base']\n\
+                 auth_callback_url = 'http://127.0.0.1:3/verify?a'\nauth_callback_timeout_s = 0.5\nhead_timeout_s = 7\n\
+                 forward_credential = true\n";
+    let settings = Settings::parse(whole).expect("whole");
+    let passthrough = settings.passthrough.clone().expect("a listener");
+    let callback = passthrough.callback.as_ref().expect("a callback");
+    assert_eq!((&*callback.target, callback.timeout), ("/verify?a", Duration::from_millis(500)));
+    assert_eq!(passthrough.cluster.endpoints.len(), 2);
+    assert_eq!(passthrough.cluster.head_timeout, Duration::from_secs(7));
+    assert!(passthrough.forward_credential);
+    assert_eq!(Settings::parse(&settings.to_toml()), Ok(settings));
+
+    let open = "[passthrough]\naddress = '127.0.0.1:3000'\norigins = ['http://127.0.0.1:1']\n";
+    assert!(
+        Settings::parse(open).expect("open on loopback").passthrough.expect("a listener").callback.is_none()
+    );
+    for (text, keys) in [
+        (open.replace("127.0.0.1:3000", "0.0.0.0:3000"), &["passthrough.address"][..]),
+        (open.replace("127.0.0.1:3000", "[::ffff:10.0.0.1]:3000"), &["passthrough.address"]),
+        (open.replace("127.0.0.1:3000", "127.0.0.1:8080"), &["passthrough.address"]),
+        (open.replace("127.0.0.1:1", "127.0.0.1:3000"), &["passthrough.origins"]),
+        (open.replace("['http://127.0.0.1:1']", "[]"), &["passthrough.origins"]),
+        (open.replace("['http://127.0.0.1:1']", "['http://a:1', 'x']"), &["passthrough.origins[1]"]),
+        (format!("{open}auth_callback_url = 'http://127.0.0.1:3000/'"), &["passthrough.auth_callback_url"]),
+        (format!("{open}auth_callback_url = 'https://a:1/'"), &["passthrough.auth_callback_url"]),
+        (format!("{open}auth_callback_timeout_s = 0"), &["passthrough.auth_callback_timeout_s"]),
+        ("[passthrough]\norigins = ['http://a:1']".to_owned(), &["passthrough.origins"]),
+    ] {
+        assert_eq!(wrong_keys(&text), keys, "{text}");
+    }
+}

@@ -3,7 +3,7 @@
 //! * What it refuses: [`heads`], [`framing`], [`limits`], [`credentials`], [`rights`],
 //!   [`operations`], [`bodies`].
 //! * What it passes: [`relay`], [`upload`], [`long`], [`splits`], [`liveness`], [`headers`], [`models`],
-//!   [`routes`], [`origin`].
+//!   [`routes`], [`origin`], [`callback`] (the passthrough listener).
 //! * What goes wrong on the way: [`departures`] (a side leaves), [`patience`] (a side is slow), [`faults`] (an upstream
 //!   misbehaves), [`interruptions`] (what a stream says of it), [`pool`] (a connection is used again).
 //! * What it leaves and how it lives: [`usage`], [`records`], [`spool`], [`tables`], [`feed`], [`process`], [`drivers`].
@@ -12,6 +12,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
 mod bodies;
+mod callback;
 mod credentials;
 mod departures;
 mod drivers;

@@ -22,6 +22,7 @@ pub(super) fn settings(file: &File, problems: &mut Vec<Problem>) -> Settings {
     let mut settings = Settings::default();
     let mut check = Check { problems };
     check.addresses(file, &mut settings);
+    check.passthrough(&file.passthrough, &mut settings);
     check.cores(file, &mut settings);
     check.limits(file, &mut settings);
     check.timeouts(file, &mut settings);
@@ -41,12 +42,12 @@ pub(super) fn settings(file: &File, problems: &mut Vec<Problem>) -> Settings {
     settings
 }
 
-struct Check<'a> {
+pub(super) struct Check<'a> {
     problems: &'a mut Vec<Problem>,
 }
 
 impl Check<'_> {
-    fn wrong(&mut self, key: &str, message: impl Display) {
+    pub(super) fn wrong(&mut self, key: &str, message: impl Display) {
         self.problems.push(Problem { key: key.to_owned(), message: message.to_string() });
     }
 
@@ -257,7 +258,7 @@ impl Check<'_> {
         self.number("upstream.attempts_max", from.attempts_max, &mut to.attempts_max, 1..=10);
     }
 
-    fn address(&mut self, key: &str, value: Option<&String>, target: &mut SocketAddr) {
+    pub(super) fn address(&mut self, key: &str, value: Option<&String>, target: &mut SocketAddr) {
         let Some(value) = value else { return };
         match value.parse() {
             Ok(address) => *target = address,
@@ -267,7 +268,7 @@ impl Check<'_> {
         }
     }
 
-    fn number<T: TryFrom<i64>>(
+    pub(super) fn number<T: TryFrom<i64>>(
         &mut self,
         key: &str,
         value: Option<i64>,
@@ -291,11 +292,11 @@ impl Check<'_> {
     }
 
     /// A time-out: never zero, because "at once" and "never" would both be guesses.
-    fn timeout(&mut self, key: &str, value: Option<f64>, target: &mut Duration) {
+    pub(super) fn timeout(&mut self, key: &str, value: Option<f64>, target: &mut Duration) {
         self.seconds(key, value, target, SECONDS_MIN);
     }
 
-    fn seconds(&mut self, key: &str, value: Option<f64>, target: &mut Duration, least: f64) {
+    pub(super) fn seconds(&mut self, key: &str, value: Option<f64>, target: &mut Duration, least: f64) {
         let Some(value) = value else { return };
         if (least..=SECONDS_MAX).contains(&value) {
             *target = Duration::from_secs_f64(value);

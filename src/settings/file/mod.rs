@@ -6,17 +6,20 @@
 //! 3. `check` turns values into [`Settings`] and says which of them do not hold.
 
 mod check;
+mod passthrough;
 
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
-use super::{AccessLogSink, DriverChoice, Problem, Settings};
+use super::passthrough::default;
+use super::{AccessLogSink, DriverChoice, Overrides, Passthrough, Problem, Settings};
 
 /// The whole file.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct File {
     listener: ListenerSection,
+    passthrough: PassthroughSection,
     ops: OpsSection,
     cores: CoresSection,
     tables: TablesSection,
@@ -43,6 +46,16 @@ macro_rules! section {
 }
 
 section!(ListenerSection { address: String, admin_origin: String });
+section!(PassthroughSection {
+    address: String,
+    origins: Vec<String>,
+    head_timeout_s: f64,
+    idle_timeout_s: f64,
+    auth_callback_url: String,
+    auth_callback_timeout_s: f64,
+    open_beyond_loopback: bool,
+    forward_credential: bool,
+});
 section!(OpsSection { address: String, series_max: i64 });
 section!(CoresSection { count: i64, driver: String, pin: bool });
 section!(TablesSection { file: String });
@@ -92,19 +105,23 @@ pub(super) fn every_key() -> String {
 }
 
 /// Text to settings, or everything that is wrong with it.
-pub(super) fn parse(text: &str) -> Result<Settings, Vec<Problem>> {
+pub(super) fn parse(text: &str, overrides: &Overrides) -> Result<Settings, Vec<Problem>> {
     let mut table: Table = text.parse().map_err(|error: toml::de::Error| {
         vec![Problem { key: String::new(), message: error.to_string().trim_end().to_owned() }]
     })?;
     let mut problems = Vec::new();
     unknown_or_mistyped(&mut table, &File::with_every_key().to_table(), "", &mut problems);
-    let file: File = match table.try_into() {
+    let mut file: File = match table.try_into() {
         Ok(file) => file,
         Err(error) => {
             problems.push(Problem { key: String::new(), message: error.to_string().trim_end().to_owned() });
             return Err(problems);
         }
     };
+    // An empty variable is one that is not set.
+    if let Some(url) = overrides.auth_callback_url.as_ref().filter(|url| !url.is_empty()) {
+        file.passthrough.auth_callback_url = Some(url.clone());
+    }
     let settings = check::settings(&file, &mut problems);
     if problems.is_empty() {
         Ok(settings)
@@ -171,6 +188,9 @@ impl File {
     fn with_every_key() -> Self {
         let mut file = Self::from(&Settings::default());
         file.listener.admin_origin = Some(String::new());
+        file.passthrough.address = Some(String::new());
+        file.passthrough.origins = Some(vec![String::new()]);
+        file.passthrough.auth_callback_url = Some(String::new());
         file.cores.count = Some(1);
         file.tables.file = Some(String::new());
         file.admin.feed = Some(String::new());
@@ -206,6 +226,7 @@ impl From<&Settings> for File {
                     .as_ref()
                     .and_then(|admin| Some(admin.endpoints.first()?.url.to_string())),
             },
+            passthrough: PassthroughSection::of(settings.passthrough.as_deref()),
             ops: OpsSection {
                 address: Some(ops.address.to_string()),
                 series_max: Some(integer(ops.series_max)),
@@ -273,6 +294,26 @@ impl From<&Settings> for File {
             trusted_proxies: TrustedProxiesSection {
                 cidrs: Some(settings.trusted_proxies.iter().map(ToString::to_string).collect()),
             },
+        }
+    }
+}
+
+impl PassthroughSection {
+    fn of(passthrough: Option<&Passthrough>) -> Self {
+        let callback = passthrough.and_then(|passthrough| passthrough.callback.as_ref());
+        let cluster = passthrough.map(|passthrough| &*passthrough.cluster);
+        let head_timeout = cluster.map_or(default::HEAD_TIMEOUT, |cluster| cluster.head_timeout);
+        let idle_timeout = cluster.map_or(default::IDLE_TIMEOUT, |cluster| cluster.idle_timeout);
+        let timeout = callback.map_or(default::CALLBACK_TIMEOUT, |callback| callback.timeout);
+        Self {
+            address: passthrough.map(|passthrough| passthrough.address.to_string()),
+            origins: cluster.map(|cluster| cluster.endpoints.iter().map(|e| e.url.to_string()).collect()),
+            head_timeout_s: Some(head_timeout.as_secs_f64()),
+            idle_timeout_s: Some(idle_timeout.as_secs_f64()),
+            auth_callback_url: callback.map(|callback| callback.url.to_string()),
+            auth_callback_timeout_s: Some(timeout.as_secs_f64()),
+            open_beyond_loopback: Some(passthrough.is_some_and(|p| p.open_beyond_loopback)),
+            forward_credential: Some(passthrough.is_some_and(|p| p.forward_credential)),
         }
     }
 }

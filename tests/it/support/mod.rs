@@ -16,7 +16,7 @@ pub(crate) mod world;
 
 pub(crate) use connection::{Connection, End, PATIENCE};
 pub(crate) use message::{Message, chunk, chunked};
-pub(crate) use proxy::{Launch, Proxy, exchange, start};
+pub(crate) use proxy::{Launch, Proxy, Settings, exchange, start};
 pub(crate) use requests::{chat, get, post};
 pub(crate) use upstream::{DELTA, DONE, STREAM_HEAD, USAGE, Upstream, json_answer};
 pub(crate) use world::{MODEL, Pat, Tenant, World, domain_scopes, model_scopes};

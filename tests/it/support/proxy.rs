@@ -127,6 +127,8 @@ pub(crate) struct Proxy {
     launch: Launch,
     /// Where it takes requests.
     pub(crate) data: SocketAddr,
+    /// Where it takes requests of any path, if it does.
+    pub(crate) passthrough: Option<SocketAddr>,
     /// Where it answers operators.
     pub(crate) ops: SocketAddr,
     log: Receiver<String>,
@@ -168,6 +170,7 @@ impl Proxy {
         let address = |key: &str| ready[key].as_str().expect(key).parse().expect(key);
         Self {
             data: address("data"),
+            passthrough: ready.get("passthrough").map(|_| address("passthrough")),
             ops: address("ops"),
             child,
             launch,
@@ -179,6 +182,11 @@ impl Proxy {
 
     pub(crate) fn connect(&self) -> Connection {
         Connection::to(self.data)
+    }
+
+    /// A caller of the passthrough listener.
+    pub(crate) fn cross(&self) -> Connection {
+        Connection::to(self.passthrough.expect("the settings have such a listener"))
     }
 
     /// Sends one request on a connection of its own and reads the answer.

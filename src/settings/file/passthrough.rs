@@ -1,0 +1,78 @@
+//! `[passthrough]`: values to [`Passthrough`].
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use super::PassthroughSection;
+use super::check::Check;
+use crate::settings::passthrough::{cluster_of, default};
+use crate::settings::{Callback, Passthrough, Settings};
+
+impl Check<'_> {
+    /// The section's values are checked also where it has no address, and then mean nothing.
+    pub(super) fn passthrough(&mut self, from: &PassthroughSection, settings: &mut Settings) {
+        let (mut head_timeout, mut idle_timeout) = (default::HEAD_TIMEOUT, default::IDLE_TIMEOUT);
+        self.timeout("passthrough.head_timeout_s", from.head_timeout_s, &mut head_timeout);
+        self.timeout("passthrough.idle_timeout_s", from.idle_timeout_s, &mut idle_timeout);
+        let callback = self.callback(from);
+        let open_beyond_loopback = from.open_beyond_loopback.unwrap_or_default();
+        let Some(text) = &from.address else {
+            for (key, set) in [
+                ("passthrough.origins", from.origins.is_some()),
+                ("passthrough.auth_callback_url", from.auth_callback_url.is_some()),
+            ] {
+                if set {
+                    self.wrong(key, "does nothing without passthrough.address");
+                }
+            }
+            return;
+        };
+        let mut address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        self.address("passthrough.address", Some(text), &mut address);
+        let taken = [settings.listener.address, settings.ops.address].contains(&address);
+        if taken && address.port() != 0 {
+            self.wrong("passthrough.address", "the same as listener.address or ops.address");
+        }
+        if callback.is_none() && !address.ip().to_canonical().is_loopback() && !open_beyond_loopback {
+            self.wrong(
+                "passthrough.address",
+                "without auth_callback_url everybody who can reach it may do everything; \
+                 name a callback, use a loopback address, or set open_beyond_loopback = true",
+            );
+        }
+        let urls = from.origins.as_deref().unwrap_or_default();
+        let cluster = match cluster_of(urls, head_timeout, idle_timeout) {
+            Ok(cluster) => cluster,
+            Err((_, why)) if urls.is_empty() => return self.wrong("passthrough.origins", why),
+            Err((index, why)) => {
+                return self.wrong(
+                    &format!("passthrough.origins[{index}]"),
+                    format_args!("{:?}: {why}", urls[index]),
+                );
+            }
+        };
+        if address.port() != 0 && cluster.endpoints.iter().any(|endpoint| endpoint.addrs.contains(&address)) {
+            self.wrong("passthrough.origins", "the listener itself");
+        }
+        let mut asked = callback.iter().flat_map(|callback| &callback.cluster.endpoints);
+        if address.port() != 0 && asked.any(|endpoint| endpoint.addrs.contains(&address)) {
+            self.wrong("passthrough.auth_callback_url", "the listener itself");
+        }
+        settings.passthrough = Some(Arc::new(Passthrough {
+            address,
+            cluster: Arc::new(cluster),
+            callback,
+            open_beyond_loopback,
+            forward_credential: from.forward_credential.unwrap_or_default(),
+        }));
+    }
+
+    fn callback(&mut self, from: &PassthroughSection) -> Option<Callback> {
+        let mut timeout = default::CALLBACK_TIMEOUT;
+        self.timeout("passthrough.auth_callback_timeout_s", from.auth_callback_timeout_s, &mut timeout);
+        let url = from.auth_callback_url.as_ref()?;
+        let callback = Callback::at(url, timeout);
+        // The URL may hold a secret: it is not repeated.
+        callback.map_err(|why| self.wrong("passthrough.auth_callback_url", why)).ok()
+    }
+}
