@@ -91,6 +91,12 @@ impl App {
             let text = format!("a user has at most {max} PATs; delete some first");
             return Err(AppError::Conflict(text));
         }
+        let max = self.settings.pats.total_max;
+        if pats::count_all(tx.connection()).await? >= i64::from(max) {
+            return Err(AppError::Conflict(format!(
+                "all users together have at most {max} PATs; somebody has to delete some first"
+            )));
+        }
         pats::insert(&mut tx, &row, digest).await?;
         self.put_scopes(&mut tx, principal, row.id, new.scopes).await?;
         let details = json!({ "name": row.name, "full_access": row.full_access, "scopes": scopes });

@@ -52,6 +52,8 @@ pub struct PatSettings {
     pub lifetime_max: Duration,
     /// PATs that one user may have.
     pub per_user_max: u32,
+    /// PATs that all users together may have.
+    pub total_max: u32,
     /// Scopes that one PAT may have.
     pub scopes_max: u32,
     /// Longest time that an old secret stays good after a reset.
@@ -138,6 +140,7 @@ struct LoginSection {
 struct PatSection {
     lifetime_max_days: Option<u64>,
     per_user_max: Option<u32>,
+    total_max: Option<u32>,
     scopes_max: Option<u32>,
     grace_max_s: Option<u64>,
 }
@@ -157,6 +160,10 @@ struct KeepSection {
 }
 
 const DAY_S: u64 = 24 * 3600;
+/// PATs that a proxy has room for, with a third to spare (`src/tables/shards.rs` of the proxy).
+const TOTAL_MAX: u32 = 50_000_000;
+/// The same of one PAT's scopes.
+const SCOPES_MAX: u32 = 60_000;
 
 impl Settings {
     /// Reads a settings file.
@@ -217,7 +224,8 @@ impl Settings {
                     DAY_S,
                 ),
                 per_user_max: problems.count("pats.per_user_max", file.pats.per_user_max, 100),
-                scopes_max: problems.count("pats.scopes_max", file.pats.scopes_max, 1000),
+                total_max: problems.count_up_to("pats.total_max", file.pats.total_max, 5_000_000, TOTAL_MAX),
+                scopes_max: problems.count_up_to("pats.scopes_max", file.pats.scopes_max, 1000, SCOPES_MAX),
                 grace_max: problems.time("pats.grace_max_s", file.pats.grace_max_s, 7 * DAY_S, 1),
             },
             api_keys: ApiKeySettings {
@@ -289,6 +297,14 @@ impl Problems {
             self.0.push(format!("{key}: {value} is not a time between 1 and a hundred years"));
         }
         Duration::from_secs(value.saturating_mul(unit_s))
+    }
+
+    fn count_up_to(&mut self, key: &str, value: Option<u32>, default: u32, max: u32) -> u32 {
+        let value = self.count(key, value, default);
+        if value > max {
+            self.0.push(format!("{key}: {value} is more than the {max} that proxies take"));
+        }
+        value
     }
 
     fn count(&mut self, key: &str, value: Option<u32>, default: u32) -> u32 {

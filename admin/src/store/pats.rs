@@ -108,6 +108,15 @@ pub async fn count(connection: &mut SqliteConnection, user: UserId) -> Result<i6
     Ok(count.fetch_one(connection).await?)
 }
 
+/// How many PATs there are. Cost: one row, however many they are.
+///
+/// # Errors
+/// The database failed.
+pub async fn count_all(connection: &mut SqliteConnection) -> Result<i64, StoreError> {
+    let count = sqlx::query_scalar("SELECT value FROM totals WHERE name = 'pats'");
+    Ok(count.fetch_one(connection).await?)
+}
+
 /// A PAT of this user.
 ///
 /// # Errors

@@ -119,6 +119,72 @@ fn commands_that_need_no_server_work_without_one() {
 }
 
 #[test]
+fn a_model_gets_a_place_to_be_served_and_a_rule_around_it_from_a_shell() {
+    let server = Server::start();
+    let shell = Shell::new(&server);
+    shell.run(&["login", ADMIN.0], &format!("{}\n", ADMIN.1));
+    let domain = text(&shell.json(&["domain", "create", "--name", "research"]), "id");
+
+    let credential = r#"{"endpoints":[{"url":"http://127.0.0.1:9001","credential":{"header":"authorization","value":"Bearer hidden"}}]}"#;
+    let made = shell.json(&["deployment", "create", "--name", "gpu", "--json-body", credential]);
+    assert_eq!(made["endpoints"][0]["credential_set"], true, "{made}");
+    let endpoints = ["--endpoint", "http://127.0.0.1:9002,3", "--endpoint", "http://127.0.0.1:9003"];
+    let plain = [&["deployment", "create", "--name", "cpu", "--dialect", "ollama"], &endpoints[..]].concat();
+    let made = shell.json(&plain);
+    assert_eq!((&made["dialect"], &made["endpoints"][0]["weight"]), (&"ollama".into(), &3.into()), "{made}");
+    shell.run(&["deployment", "update", "cpu", "--description", "slow"], "");
+    let viewed = shell.json(&["deployment", "view", "cpu"]);
+    assert_eq!(
+        (&viewed["description"], viewed["endpoints"].as_array().map(Vec::len)),
+        (&"slow".into(), Some(2))
+    );
+    let listed = shell.run(&["deployment", "list"], "");
+    assert!(listed.contains("gpu") && listed.contains("cpu") && !listed.contains("hidden"), "{listed}");
+
+    let (_, errors, worked) =
+        shell.try_run(&["model", "create", &domain, "--name", "m", "--deployment", "none"], "");
+    assert!(!worked && errors.starts_with("404"), "{errors}");
+    shell.run(&["domain", "default-deployment", &domain, "--deployment", "cpu"], "");
+    shell.run(&["model", "create", &domain, "--name", "org/m:1b", "--upstream-model", "m"], "");
+    shell.run(&["model", "update", &domain, "org/m:1b", "--deployment", "gpu"], "");
+    let model = shell.json(&["model", "view", &domain, "org/m:1b"]);
+    assert_eq!((&model["deployment"], &model["upstream_model"]), (&"gpu".into(), &"m".into()), "{model}");
+    assert!(shell.run(&["model", "list", &domain], "").contains("org/m:1b"));
+
+    let matchers = r#"[{"condition":"path","pattern":"/v1/special","is_regex":false}]"#;
+    let create = ["route", "create", "--name", "special", "--deployment", "gpu", "--priority", "7"];
+    shell.run(
+        &[&create[..], &["--domain", &domain, "--operation", "llm_read", "--matchers", "@-"]].concat(),
+        matchers,
+    );
+    let rule = shell.json(&["route", "view", "special"]);
+    assert_eq!(
+        (&rule["priority"], &rule["matchers"][0]["pattern"]),
+        (&7.into(), &"/v1/special".into()),
+        "{rule}"
+    );
+    let (_, errors, worked) = shell.try_run(&["deployment", "delete", "gpu"], "");
+    assert!(!worked && errors.starts_with("409"), "{errors}");
+    shell.run(
+        &[
+            "route",
+            "replace",
+            "special",
+            "--json-body",
+            r#"{"name":"special","target_url":"http://127.0.0.1:9004","default_rule":true}"#,
+        ],
+        "",
+    );
+    assert!(shell.run(&["route", "list"], "").contains("http://127.0.0.1:9004"));
+
+    shell.run(&["route", "delete", "special"], "");
+    shell.run(&["model", "delete", &domain, "org/m:1b"], "");
+    shell.run(&["deployment", "delete", "gpu"], "");
+    let (_, errors, worked) = shell.try_run(&["route", "view", "special"], "");
+    assert!(!worked && errors.starts_with("404"), "{errors}");
+}
+
+#[test]
 fn an_api_key_is_made_listed_and_revoked_from_a_shell() {
     let server = Server::start();
     let shell = Shell::new(&server);

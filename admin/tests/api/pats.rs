@@ -434,6 +434,29 @@ fn a_user_has_so_many_pats_and_no_more() {
     make(&server, &token, &named("3"));
 }
 
+/// P21
+#[test]
+fn there_are_so_many_pats_in_all_and_no_more() {
+    let server = Server::start_with("[pats]\ntotal_max = 3\n");
+    let (ada, of_ada) = server.add_user("ada");
+    let (_, of_bob) = server.add_user("bob");
+    make(&server, &of_ada, &named("1"));
+    make(&server, &of_ada, &named("2"));
+    let (third, _) = make(&server, &of_bob, &named("3"));
+    let full = || server.call("POST", "/pats", &of_bob, Some(&named("4")));
+    assert_eq!(full().expect_error(409), "conflict");
+    assert!(full().text.contains("at most 3"), "{}", full().text);
+    // A revoked one is still there; deleted ones, and those of a deleted user, are not.
+    server.call("PATCH", &format!("/pats/{third}/secret/revoke"), &of_bob, None).expect(204);
+    full().expect_error(409);
+    server.call("DELETE", &format!("/pats/{third}"), &of_bob, None).expect(204);
+    make(&server, &of_bob, &named("4"));
+    server.admin_call("DELETE", &format!("/users/{ada}"), None).expect(204);
+    make(&server, &of_bob, &named("5"));
+    make(&server, &of_bob, &named("6"));
+    server.call("POST", "/pats", &of_bob, Some(&named("7"))).expect_error(409);
+}
+
 #[test]
 fn a_pat_is_taken_from_the_addresses_that_it_is_for() {
     let server = Server::start();
