@@ -75,6 +75,12 @@ impl Clock {
         self.wall_offset_ms.set(wall_ms - self.monotonic_ms());
     }
 
+    /// The last reading, since a moment that is the same for all cores (the system's start).
+    #[must_use]
+    pub fn since_boot(&self) -> Duration {
+        Duration::from_nanos(self.base_ns + self.now_ns.get())
+    }
+
     /// Unix time in milliseconds at the last reading.
     #[must_use]
     pub fn unix_ms(&self) -> u64 {

@@ -4,12 +4,13 @@
 //! 1. [`path`]: the story of one request, one file per stage.
 //! 2. [`cores`], [`local`]: where it runs and what it owns there.
 //! 3. [`tables`], [`operations`]: what it decides with.
-//! 4. [`socket`], [`buf`], [`clock`], [`upstream`]: what it stands on.
+//! 4. [`socket`], [`buf`], [`clock`], [`upstream`], [`mod@callback`]: what it stands on.
 //! 5. [`http1`], [`sse`], [`peek`]: bytes in, verdict out; no sockets, no clock.
 //! 6. [`meter`], [`record`]: what a request leaves.
 //! 7. [`settings`], [`control`]: everything cold.
 
 pub mod buf;
+pub mod callback;
 pub mod cli;
 pub mod clock;
 pub mod control;

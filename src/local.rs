@@ -6,10 +6,12 @@ use std::cell::{Cell, RefCell};
 use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::buf::BufferPool;
+use crate::callback::{Decisions, Flights, Verdict};
 use crate::clock::{Clock, Deadlines};
-use crate::cores::{Addresses, Driver, Load};
+use crate::cores::{Addresses, Driver, Load, Rates};
 use crate::http1::{RequestHead, ResponseHead};
 use crate::meter::{CoreReport, Meter, family};
 use crate::peek::JsonPeek;
@@ -41,12 +43,12 @@ pub struct Local {
     pub meter: Meter,
     /// Where finished records go.
     pub records: RefCell<RecordSender>,
-    /// How full each core is; this core writes its own entry only.
-    pub load: Load,
-    /// How many connections each address has, all cores together.
-    pub addresses: Addresses,
-    /// Open connections of callers that the process takes.
-    pub connections_max: u64,
+    /// What it shares with its siblings.
+    pub shared: Shared,
+    /// Decisions of the authentication callback that still hold.
+    pub decisions: RefCell<Decisions>,
+    /// Calls of the authentication callback that are under way.
+    pub flights: Flights<Verdict>,
     /// Answers close their connections; see [`crate::cores`].
     pub draining: Cell<bool>,
     /// Whatever still waits is ended.
@@ -60,6 +62,19 @@ pub struct Local {
     random: Cell<u64>,
     #[expect(clippy::vec_box, reason = "leases are moved about; a scratch is 6 KiB")]
     scratches: RefCell<Vec<Box<Scratch>>>,
+}
+
+/// What all cores share. Nothing on the path of a request with a PAT touches it.
+#[derive(Clone, Debug)]
+pub struct Shared {
+    /// Open connections of callers that the process takes.
+    pub connections_max: u64,
+    /// How full each core is; a core writes its own entry only.
+    pub load: Load,
+    /// How many connections each address has.
+    pub addresses: Addresses,
+    /// How often each credential of a passthrough listener may ask.
+    pub rates: Option<Rates>,
 }
 
 /// The tables that this core decides with. A request counts its own core's `Rc`; the `Arc` behind it, whose count all cores share,
@@ -105,13 +120,18 @@ impl Local {
         core: usize,
         driver: Driver,
         settings: Arc<Settings>,
-        connections_max: u64,
-        load: Load,
-        addresses: Addresses,
+        shared: Shared,
         records: RecordSender,
     ) -> Self {
         let upstreams = Upstreams::new(settings.upstream.idle_per_endpoint, settings.upstream.idle_timeout);
         let verifier = Verifier::new(settings.limits.pat_cache_entries);
+        let callback = settings.passthrough.as_ref().and_then(|at| at.callback.as_ref());
+        let decisions = callback.map_or_else(
+            || Decisions::new(Duration::ZERO, Duration::ZERO, 0),
+            |callback| {
+                Decisions::new(callback.cache_ttl, callback.refusal_cache_ttl, callback.cache_entries_max)
+            },
+        );
         Self {
             core,
             driver,
@@ -121,9 +141,9 @@ impl Local {
             upstreams,
             meter: Meter::new(settings.ops.series_max),
             records: RefCell::new(records),
-            load,
-            addresses,
-            connections_max,
+            shared,
+            decisions: RefCell::new(decisions),
+            flights: Flights::default(),
             draining: Cell::new(false),
             cutting: Cell::new(false),
             closing: Cell::new(false),

@@ -120,6 +120,8 @@ fn start_cores(
         settings.limits.connections_max.map_or_else(connections_by_descriptors, |max| max.get() as u64);
     let load = Load::new(count);
     let present = cores::Addresses::new(settings.limits.connections_per_address_max);
+    let callback = settings.passthrough.as_ref().and_then(|passthrough| passthrough.callback.as_ref());
+    let rates = callback.and_then(|callback| cores::Rates::new(callback.rate_per_s));
     let mut doors = Vec::with_capacity(count);
     for _ in 0..count {
         doors.push(cores::inbox().map_err(|error| format!("cannot make an inbox: {error}"))?);
@@ -145,6 +147,7 @@ fn start_cores(
             connections_max,
             load: load.clone(),
             addresses: present.clone(),
+            rates: rates.clone(),
             records,
         });
     }

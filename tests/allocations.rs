@@ -96,6 +96,7 @@ fn start(upstream: SocketAddr, settings: &str) -> Proxy {
         connections_max: 100,
         load: Load::new(1),
         addresses: Addresses::new(100),
+        rates: None,
         records: RecordSender::closed(),
     };
     cores::spawn(start, |_, _, _| {}).expect("a thread");

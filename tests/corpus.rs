@@ -15,6 +15,8 @@ mod pat;
 mod peek_json;
 #[path = "../fuzz/properties/peek_multipart.rs"]
 mod peek_multipart;
+#[path = "../fuzz/properties/query.rs"]
+mod query;
 #[path = "../fuzz/properties/sse.rs"]
 mod sse;
 #[path = "../fuzz/properties/tables.rs"]
@@ -66,4 +68,9 @@ fn no_body_of_the_corpus_crashes_the_peek_or_means_two_things() {
 #[test]
 fn no_response_of_the_corpus_crashes_the_reader_or_says_something_else_when_cut() {
     replay("sse", sse::check);
+}
+
+#[test]
+fn no_query_of_the_corpus_crashes_the_reader_or_keeps_what_is_left_out() {
+    replay("query", query::check);
 }

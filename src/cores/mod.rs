@@ -6,6 +6,7 @@
 //! | [`driver`] | which I/O driver a core can really use |
 //! | [`fence`] | a panic ends a connection, not a core |
 //! | [`mod@inbox`] | the one door between threads |
+//! | [`rates`] | how often each credential of a passthrough listener may ask |
 //! | [`load`] | how full each core is: the one thing that cores tell each other without being asked |
 //! | this file | spawning and pinning; one core's loop; drain |
 //!
@@ -19,6 +20,7 @@ pub mod driver;
 pub mod fence;
 pub mod inbox;
 pub mod load;
+pub mod rates;
 
 use std::io;
 use std::net::SocketAddr;
@@ -34,9 +36,10 @@ pub use driver::{Driver, PassedOver};
 pub use fence::{Panicked, fenced};
 pub use inbox::{CoreEnded, CoreHandle, CoreMessage, Door, Inbox, Pulse, Reply, inbox};
 pub use load::Load;
+pub use rates::Rates;
 
 use crate::clock::TICK;
-use crate::local::Local;
+use crate::local::{Local, Shared};
 use crate::path::accept;
 use crate::record::RecordSender;
 use crate::settings::{Paths, Settings};
@@ -68,6 +71,8 @@ pub struct CoreStart {
     pub load: Load,
     /// How many connections each address has, all cores together.
     pub addresses: Addresses,
+    /// How often each credential of a passthrough listener may ask, all cores together.
+    pub rates: Option<Rates>,
     /// Where finished records go.
     pub records: RecordSender,
 }
@@ -156,10 +161,12 @@ async fn run(start: CoreStart, driver: Driver) {
         connections_max,
         load,
         addresses,
+        rates,
         records,
         ..
     } = start;
-    let local = Rc::new(Local::new(core, driver, settings, connections_max, load, addresses, records));
+    let shared = Shared { connections_max, load, addresses, rates };
+    let local = Rc::new(Local::new(core, driver, settings, shared, records));
     let passthrough = passthrough.map(ReadyFd::new).transpose();
     let (Ok(listener), Ok(passthrough), Ok(inbox)) = (ReadyFd::new(listener), passthrough, inbox.open())
     else {

@@ -12,6 +12,7 @@
 //! | [`chunk`] | [`ChunkScanner`]: the boundaries of a chunked body, which passes through untouched |
 //! | [`target`] | `/proxy/{domain}/rest`, and what a path may not hold |
 //! | [`foreign`] | paths that are passed on whole |
+//! | [`query`] | parameters of a query, found and left out by name |
 //! | [`mod@write`] | heads and chunk sizes going out |
 //!
 //! # Promises
@@ -32,6 +33,7 @@ pub mod framing;
 pub mod grammar;
 pub mod head;
 pub mod known;
+pub mod query;
 pub mod request;
 pub mod response;
 pub mod target;

@@ -108,6 +108,12 @@ families! {
         "Times that a core set an endpoint aside";
     UPSTREAM_CONNECTIONS = Gauge One summed "cube_proxy_upstream_connections"
         "Open connections to endpoints, idle in the pool or active";
+    CALLBACK_CALLS = Counter One summed "cube_proxy_callback_calls"
+        "Calls of the authentication callback by how they ended";
+    CALLBACK_DECISIONS = Counter One summed "cube_proxy_callback_decisions"
+        "Decisions about requests on the passthrough listener: by a call of their own, remembered (cache), or of another request (shared)";
+    CALLBACK_DURATION = Histogram Nanoseconds summed "cube_proxy_callback_duration_seconds"
+        "Time that calls of the authentication callback took, connecting included";
     PAT_CHECKS = Counter One summed "cube_proxy_pat_checks"
         "Credentials found in a core's cache (hit) or checked against the tables (miss)";
     RECORDS_DROPPED = Counter One summed "cube_proxy_records_dropped"

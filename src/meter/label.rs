@@ -60,6 +60,34 @@ closed_label! {
 }
 
 closed_label! {
+    /// How one call of the authentication callback ended.
+    pub enum CallOutcome {
+        /// 200.
+        Allowed = "allowed",
+        /// Any other status.
+        Refused = "refused",
+        /// No connection, or no answer that makes sense.
+        Unreachable = "unreachable",
+        /// No answer in time.
+        TimedOut = "timed_out",
+        /// The caller went away first.
+        Abandoned = "abandoned",
+    }
+}
+
+closed_label! {
+    /// Where a request on a passthrough listener had its decision from.
+    pub enum DecisionSource {
+        /// A call of its own.
+        Call = "call",
+        /// A decision that was remembered.
+        Cache = "cache",
+        /// Another request's call.
+        Shared = "shared",
+    }
+}
+
+closed_label! {
     /// Why a request was tried again.
     pub enum RetryReason {
         /// The endpoint could not be connected to.

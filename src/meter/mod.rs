@@ -18,7 +18,9 @@ use std::cell::{Cell, RefCell};
 pub use cells::{Counter, Gauge, Histogram, HistogramReport, Tally};
 pub use family::{Family, Kind, Unit};
 pub(crate) use label::closed_label;
-pub use label::{AttemptOutcome, CancelPhase, Label, RetryReason, ShedReason, StatusClass};
+pub use label::{
+    AttemptOutcome, CallOutcome, CancelPhase, DecisionSource, Label, RetryReason, ShedReason, StatusClass,
+};
 pub use report::{CoreReport, LabelValue, Labels, Sample, Value};
 
 use crate::record::{Ending, RequestRecord};
@@ -66,6 +68,12 @@ pub struct Meter {
     pub cancelled: Tally<CancelPhase, 2>,
     /// Turned away for want of room.
     pub sheds: Tally<ShedReason, 4>,
+    /// Calls of the authentication callback.
+    pub callback_calls: Tally<CallOutcome, 5>,
+    /// Decisions by where they came from.
+    pub callback_decisions: Tally<DecisionSource, 3>,
+    /// How long calls took, nanoseconds.
+    pub callback_duration: Histogram<25>,
     /// Endpoints set aside.
     pub ejections: Counter,
     /// Connections given to another core.
@@ -108,6 +116,9 @@ impl Meter {
             retries: Tally::default(),
             cancelled: Tally::default(),
             sheds: Tally::default(),
+            callback_calls: Tally::default(),
+            callback_decisions: Tally::default(),
+            callback_duration: Histogram::new(&family::FIRST_TOKEN_BOUNDS),
             ejections: Counter::default(),
             handovers: Counter::default(),
             panics: Counter::default(),
@@ -174,6 +185,9 @@ impl Meter {
         add_tally(&mut report, &family::RETRIES, "reason", &self.retries);
         add_tally(&mut report, &family::CLIENT_CANCELLED, "phase", &self.cancelled);
         add_tally(&mut report, &family::SHEDS, "reason", &self.sheds);
+        add_tally(&mut report, &family::CALLBACK_CALLS, "outcome", &self.callback_calls);
+        add_tally(&mut report, &family::CALLBACK_DECISIONS, "source", &self.callback_decisions);
+        report.add_histogram(&family::CALLBACK_DURATION, Vec::new(), self.callback_duration.report());
         report.add(&family::EJECTIONS, self.ejections.get());
         report.add(&family::HANDOVERS, self.handovers.get());
         report.add(&family::PANICS, self.panics.get());

@@ -66,7 +66,7 @@ pub(crate) async fn accept(local: Rc<Local>, listener: ReadyFd, paths: Paths, si
 
 /// Serves the connection here, on an emptier core, or not at all.
 fn admit(local: &Rc<Local>, fd: OwnedFd, peer: SocketAddr, paths: Paths, siblings: &[CoreHandle]) {
-    if let Some(core) = local.load.emptier_than(local.core) {
+    if let Some(core) = local.shared.load.emptier_than(local.core) {
         local.meter.handovers.bump();
         // A core that has ended leaves the connection to be closed; the process is ending too.
         let _ = siblings[core].send(crate::cores::CoreMessage::Connection(fd, peer, paths));
@@ -77,7 +77,7 @@ fn admit(local: &Rc<Local>, fd: OwnedFd, peer: SocketAddr, paths: Paths, sibling
 
 /// Serves an accepted connection on this core.
 pub(crate) fn adopt(local: &Rc<Local>, fd: OwnedFd, peer: SocketAddr, paths: Paths) {
-    if local.load.total() >= local.connections_max {
+    if local.shared.load.total() >= local.shared.connections_max {
         local.meter.sheds.bump(ShedReason::Connections);
         shed(&fd, full(paths));
         return;
@@ -105,7 +105,7 @@ fn count_address(local: &Local, peer: SocketAddr) -> Result<Option<Presence>, Ad
     if address.to_canonical().is_loopback() || local.settings.trusts(address) {
         return Ok(None);
     }
-    local.addresses.enter(address).map(Some).ok_or(AddressIsFull)
+    local.shared.addresses.enter(address).map(Some).ok_or(AddressIsFull)
 }
 
 /// An address has as many connections as it may.
@@ -150,7 +150,7 @@ struct Open<'a>(&'a Local);
 impl<'a> Open<'a> {
     fn count(local: &'a Local) -> Self {
         local.meter.open_connections.up();
-        local.load.set(local.core, local.meter.open_connections.get());
+        local.shared.load.set(local.core, local.meter.open_connections.get());
         Self(local)
     }
 }
@@ -158,7 +158,7 @@ impl<'a> Open<'a> {
 impl Drop for Open<'_> {
     fn drop(&mut self) {
         self.0.meter.open_connections.down();
-        self.0.load.set(self.0.core, self.0.meter.open_connections.get());
+        self.0.shared.load.set(self.0.core, self.0.meter.open_connections.get());
     }
 }
 

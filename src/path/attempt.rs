@@ -16,7 +16,7 @@ use super::refuse::Refusal;
 use super::upload::{Outgoing, Upload, UploadFault};
 use crate::buf::Lease;
 use crate::clock::Moment;
-use crate::http1::Parsed;
+use crate::http1::{Known, Parsed, ResponseHead};
 use crate::upstream::Link;
 
 /// Interim answers (1xx) taken before an endpoint is considered broken.
@@ -71,6 +71,8 @@ pub(crate) struct Awaited {
     pub(crate) head_only: bool,
     /// The caller's body is not part of it: what has come of that is heard and kept, so that a caller that leaves is noticed.
     pub(crate) aside: bool,
+    /// The endpoint may agree to a WebSocket (101), which is an answer then.
+    pub(crate) upgrade: bool,
 }
 
 /// Sends `head` and `body` over `link` and waits for the head of the answer.
@@ -85,7 +87,7 @@ pub(crate) async fn attempt(
     let mut received = None;
     let mut interim = 0;
     ex.scratch.response.reset();
-    let Awaited { deadline, head_only, aside } = awaited;
+    let Awaited { deadline, head_only, aside, upgrade } = awaited;
     loop {
         ex.watch_for(deadline, upload.is_some() && !aside);
         let event =
@@ -117,7 +119,7 @@ pub(crate) async fn attempt(
                 Ok(Parsed::Partial) | Err(_) => return Err(AttemptFault::Upstream(UpstreamFault::Invalid)),
                 Ok(Parsed::Complete { len }) => {
                     let status = ex.scratch.response.status;
-                    if status >= 200 {
+                    if status >= 200 || (upgrade && agrees_to_upgrade(&ex.scratch.response, buffer)) {
                         let upload = upload.filter(|u| !u.is_complete(&ex.body));
                         return Ok(Answered {
                             link,
@@ -127,7 +129,7 @@ pub(crate) async fn attempt(
                         });
                     }
                     interim += 1;
-                    // 101 answers an upgrade that was never asked for.
+                    // 101 answers an upgrade that was never asked for, or not to this protocol.
                     if status == 101 || interim > INTERIM_MAX {
                         return Err(AttemptFault::Upstream(UpstreamFault::Invalid));
                     }
@@ -137,6 +139,12 @@ pub(crate) async fn attempt(
             }
         }
     }
+}
+
+/// Whether the endpoint now speaks WebSocket (RFC 6455 §4.2.2).
+fn agrees_to_upgrade(response: &ResponseHead, received: &[u8]) -> bool {
+    let to = response.field(Known::Upgrade).map(|field| field.value.of(received));
+    response.status == 101 && to.is_some_and(|to| to.eq_ignore_ascii_case(b"websocket"))
 }
 
 fn ended_early(received: Option<&Lease>) -> AttemptFault {

@@ -81,6 +81,6 @@ pub(crate) fn write_head(ex: &Exchange<'_>, head: &[u8], framing: Framing, out: 
 const EVENT_TYPE: &str = "x-event-type";
 
 /// Whether a field of the upstream's goes to the caller. Connection-level fields and framing are left out by the writer already.
-fn passes_down(field: &Field) -> bool {
+pub(super) fn passes_down(field: &Field) -> bool {
     !matches!(field.known, Known::XRequestId | Known::ProxyAuthenticate | Known::Underscored)
 }

@@ -27,6 +27,7 @@ mod authenticate;
 mod authorize;
 mod begin;
 mod body;
+mod call;
 mod compose;
 mod consult;
 mod divert;
@@ -42,12 +43,13 @@ mod refuse;
 mod relay;
 mod route;
 mod strip;
+mod tunnel;
 mod upload;
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
-pub use refuse::{CallbackFault, Refusal};
+pub use refuse::Refusal;
 
 use account::Account;
 use authenticate::authenticate;
@@ -64,6 +66,7 @@ use passthrough::Crossing;
 use peek::peek;
 use relay::relay;
 use route::{Bound, Routed, Unrouted, route};
+use tunnel::tunnel;
 
 use crate::http1::{Known, TargetError};
 use crate::local::Local;
@@ -105,6 +108,7 @@ async fn serve_request(local: &Local, down: &mut Downstream) -> bool {
     };
     let ending = match decide(&mut ex).await {
         Ok(Decision::Relay(routed)) => relay(&mut ex, routed).await,
+        Ok(Decision::Tunnel(routed)) => tunnel(&mut ex, routed).await,
         Ok(Decision::Answer(body)) => say(&mut ex, &body).await,
         Err(Stop::Refused(refusal)) => refuse(&mut ex, refusal).await,
         Err(Stop::Gone) => Ending::CallerGone,
@@ -122,6 +126,7 @@ async fn serve_request(local: &Local, down: &mut Downstream) -> bool {
 /// What is to be done with a request that may pass.
 enum Decision {
     Relay(Box<Routed>),
+    Tunnel(Box<Routed>),
     Answer(String),
 }
 
@@ -168,8 +173,9 @@ async fn cross<'a>(ex: &mut Exchange<'a>, crossing: Crossing<'a>) -> Result<Deci
     let crossed = consult(ex, crossing).await?;
     let composed = compose_whole(ex)?;
     ex.say_continue().await?;
-    let routed = route(ex, Bound::Passthrough(&crossed), composed).await?;
-    Ok(Decision::Relay(Box::new(routed)))
+    let routed = Box::new(route(ex, Bound::Passthrough(&crossed), composed).await?);
+    let switched = ex.scratch.response.status == 101;
+    Ok(if switched { Decision::Tunnel(routed) } else { Decision::Relay(routed) })
 }
 
 /// What a head asks for.

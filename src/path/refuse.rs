@@ -6,6 +6,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use crate::callback::CallFault;
 use crate::http1::{HeadError, status_line};
 use crate::operations::Family;
 
@@ -73,20 +74,11 @@ pub enum Refusal {
     /// The authentication callback did not answer 200.
     CallbackRejected,
     /// The authentication callback could not be asked.
-    CallbackUnreachable(CallbackFault),
+    CallbackUnreachable(CallFault),
     /// The authentication callback did not answer in time.
     CallbackTimedOut,
-}
-
-/// Why an authentication callback could not be asked. The caller is told a stable word, and no address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CallbackFault {
-    /// No connection.
-    Connect,
-    /// The connection ended before an answer.
-    Closed,
-    /// The answer is not HTTP, or its head is too large.
-    Invalid,
+    /// The credential has asked too often.
+    RateLimited,
 }
 
 const _: () = assert!(size_of::<Refusal>() <= 2);
@@ -138,6 +130,7 @@ impl Refusal {
             Self::CallbackRejected => (401, "callback_rejected", "Authentication rejected by callback"),
             Self::CallbackUnreachable(fault) => (500, "callback_unreachable", fault.text()),
             Self::CallbackTimedOut => (500, "callback_timeout", "Auth callback timed out"),
+            Self::RateLimited => (429, "rate_limited", "Rate limit exceeded. Slow down."),
         }
     }
 
@@ -197,7 +190,8 @@ impl Refusal {
             | Self::CallbackCredentialMissing
             | Self::CallbackRejected
             | Self::CallbackUnreachable(_)
-            | Self::CallbackTimedOut => true,
+            | Self::CallbackTimedOut
+            | Self::RateLimited => true,
         }
     }
 
@@ -211,9 +205,11 @@ impl Refusal {
                 "www-authenticate: Bearer realm=\"cube\", error=\"invalid_token\"\r\n"
             }
             Self::NotAllowed => "www-authenticate: Bearer realm=\"cube\", error=\"insufficient_scope\"\r\n",
-            Self::Overloaded | Self::NotReady | Self::NoEndpoint | Self::AdminUnreachable => {
-                "retry-after: 1\r\n"
-            }
+            Self::Overloaded
+            | Self::NotReady
+            | Self::NoEndpoint
+            | Self::AdminUnreachable
+            | Self::RateLimited => "retry-after: 1\r\n",
             Self::Head(_)
             | Self::HeadTimeout
             | Self::PathInvalid
@@ -333,16 +329,6 @@ pub(crate) struct Reply<'a> {
     pub(crate) request_id: &'a [u8],
     /// How long an authentication callback was waited for, for [`Refusal::CallbackTimedOut`].
     pub(crate) callback_timeout: Duration,
-}
-
-impl CallbackFault {
-    const fn text(self) -> &'static str {
-        match self {
-            Self::Connect => "Auth callback unreachable: no connection",
-            Self::Closed => "Auth callback unreachable: connection closed",
-            Self::Invalid => "Auth callback unreachable: invalid answer",
-        }
-    }
 }
 
 /// The body family of a path that is not in the operation table.

@@ -49,6 +49,14 @@ impl<'p> Bound<'p> {
         }
     }
 
+    /// Whether a WebSocket is asked for.
+    fn upgrades(self) -> bool {
+        match self {
+            Self::Model(_) | Self::Admin(_) => false,
+            Self::Passthrough(crossed) => crossed.upgrades(),
+        }
+    }
+
     /// Whether the same request may be sent twice, where that does not follow from what became of the first.
     fn may_repeat(self, ex: &Exchange<'_>) -> bool {
         match self {
@@ -109,6 +117,7 @@ pub(crate) async fn route(
             deadline: ex.local.clock.now().after(cluster.head_timeout),
             head_only: ex.request().method == http::Method::HEAD,
             aside: false,
+            upgrade: bound.upgrades(),
         };
         match attempt(ex, link, head, &body, awaited).await {
             Ok(answered) => {

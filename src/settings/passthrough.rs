@@ -41,6 +41,16 @@ pub struct Callback {
     pub url: Box<str>,
     /// From the first attempt at a connection to the last byte of the answer's head.
     pub timeout: Duration,
+    /// How long a core remembers that a request was allowed. Zero: not at all.
+    pub cache_ttl: Duration,
+    /// The same for refusals.
+    pub refusal_cache_ttl: Duration,
+    /// Decisions that one core remembers.
+    pub cache_entries_max: usize,
+    /// Requests of a core that would ask the same at the same time share one call.
+    pub single_flight: bool,
+    /// Requests per second that a credential may make, all cores together. 0: any number.
+    pub rate_per_s: u32,
 }
 
 /// What `[passthrough]` means where it says nothing.
@@ -52,6 +62,9 @@ pub(super) mod default {
     /// Taking a snapshot of a sandbox takes minutes.
     pub(in crate::settings) const HEAD_TIMEOUT: Duration = Duration::from_secs(240);
     pub(in crate::settings) const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
+    pub(in crate::settings) const CACHE_ENTRIES_MAX: usize = 65_536;
+    /// As the Cube API Server has it.
+    pub(in crate::settings) const RATE_PER_S: u32 = 100;
 }
 
 /// One cluster of several servers.
@@ -101,6 +114,11 @@ impl Callback {
             target: format!("{slash}{target}").into(),
             url: url.into(),
             timeout,
+            cache_ttl: Duration::ZERO,
+            refusal_cache_ttl: Duration::ZERO,
+            cache_entries_max: default::CACHE_ENTRIES_MAX,
+            single_flight: false,
+            rate_per_s: default::RATE_PER_S,
         })
     }
 }

@@ -284,11 +284,17 @@ fn the_origin_of_admin_is_a_plain_url_of_another_address() {
 fn a_passthrough_listener_has_an_address_a_cluster_and_somebody_who_decides() {
     let whole = "[passthrough]\naddress = '0.0.0.0:3000'\norigins = ['http://127.0.0.1:1', 'http://127.0.0.1:2/base']\n\
                  auth_callback_url = 'http://127.0.0.1:3/verify?a'\nauth_callback_timeout_s = 0.5\nhead_timeout_s = 7\n\
-                 forward_credential = true\n";
+                 forward_credential = true\ncache_ttl_s = 1\nrefusal_cache_ttl_s = 0.25\ncache_entries_max = 9\n\
+                 single_flight = true\nrate_limit_per_s = 0\n";
     let settings = Settings::parse(whole).expect("whole");
     let passthrough = settings.passthrough.clone().expect("a listener");
     let callback = passthrough.callback.as_ref().expect("a callback");
     assert_eq!((&*callback.target, callback.timeout), ("/verify?a", Duration::from_millis(500)));
+    assert_eq!(
+        (callback.cache_ttl, callback.refusal_cache_ttl),
+        (Duration::from_secs(1), Duration::from_millis(250))
+    );
+    assert_eq!((callback.cache_entries_max, callback.single_flight, callback.rate_per_s), (9, true, 0));
     assert_eq!(passthrough.cluster.endpoints.len(), 2);
     assert_eq!(passthrough.cluster.head_timeout, Duration::from_secs(7));
     assert!(passthrough.forward_credential);

@@ -53,6 +53,11 @@ section!(PassthroughSection {
     idle_timeout_s: f64,
     auth_callback_url: String,
     auth_callback_timeout_s: f64,
+    cache_ttl_s: f64,
+    refusal_cache_ttl_s: f64,
+    cache_entries_max: i64,
+    single_flight: bool,
+    rate_limit_per_s: i64,
     open_beyond_loopback: bool,
     forward_credential: bool,
 });
@@ -312,6 +317,17 @@ impl PassthroughSection {
             idle_timeout_s: Some(idle_timeout.as_secs_f64()),
             auth_callback_url: callback.map(|callback| callback.url.to_string()),
             auth_callback_timeout_s: Some(timeout.as_secs_f64()),
+            cache_ttl_s: Some(callback.map_or(0.0, |callback| callback.cache_ttl.as_secs_f64())),
+            refusal_cache_ttl_s: Some(
+                callback.map_or(0.0, |callback| callback.refusal_cache_ttl.as_secs_f64()),
+            ),
+            cache_entries_max: Some(integer(
+                callback.map_or(default::CACHE_ENTRIES_MAX, |c| c.cache_entries_max),
+            )),
+            single_flight: Some(callback.is_some_and(|callback| callback.single_flight)),
+            rate_limit_per_s: Some(integer(
+                callback.map_or(default::RATE_PER_S, |callback| callback.rate_per_s),
+            )),
             open_beyond_loopback: Some(passthrough.is_some_and(|p| p.open_beyond_loopback)),
             forward_credential: Some(passthrough.is_some_and(|p| p.forward_credential)),
         }

@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::PassthroughSection;
 use super::check::Check;
@@ -70,9 +71,35 @@ impl Check<'_> {
     fn callback(&mut self, from: &PassthroughSection) -> Option<Callback> {
         let mut timeout = default::CALLBACK_TIMEOUT;
         self.timeout("passthrough.auth_callback_timeout_s", from.auth_callback_timeout_s, &mut timeout);
+        let (mut cache_ttl, mut refusal_cache_ttl) = (Duration::ZERO, Duration::ZERO);
+        self.seconds("passthrough.cache_ttl_s", from.cache_ttl_s, &mut cache_ttl, 0.0);
+        self.seconds(
+            "passthrough.refusal_cache_ttl_s",
+            from.refusal_cache_ttl_s,
+            &mut refusal_cache_ttl,
+            0.0,
+        );
+        let mut cache_entries_max = default::CACHE_ENTRIES_MAX;
+        self.number(
+            "passthrough.cache_entries_max",
+            from.cache_entries_max,
+            &mut cache_entries_max,
+            1..=100_000_000,
+        );
+        let mut rate_per_s = default::RATE_PER_S;
+        self.number("passthrough.rate_limit_per_s", from.rate_limit_per_s, &mut rate_per_s, 0..=1_000_000);
         let url = from.auth_callback_url.as_ref()?;
-        let callback = Callback::at(url, timeout);
         // The URL may hold a secret: it is not repeated.
-        callback.map_err(|why| self.wrong("passthrough.auth_callback_url", why)).ok()
+        let callback =
+            Callback::at(url, timeout).map_err(|why| self.wrong("passthrough.auth_callback_url", why));
+        let single_flight = from.single_flight.unwrap_or_default();
+        callback.ok().map(|callback| Callback {
+            cache_ttl,
+            refusal_cache_ttl,
+            cache_entries_max,
+            single_flight,
+            rate_per_s,
+            ..callback
+        })
     }
 }

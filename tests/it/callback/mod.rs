@@ -2,7 +2,9 @@
 
 mod answers;
 mod calls;
+mod memory;
 mod passes;
+mod sockets;
 mod startup;
 
 use crate::support::{Launch, Message, Proxy, Upstream, World, json_answer};
