@@ -1,6 +1,6 @@
 //! Leased buffers: what a core reads into and writes from.
 //!
-//! Enters: nothing. Leaves: a [`Lease`] on a `Vec<u8>` of one of two sizes, which goes back to its core's free list when it
+//! Enters: nothing. Leaves: a [`Lease`] on a `Vec<u8>` of one of three sizes, which goes back to its core's free list when it
 //! is dropped. There is no `unsafe` here: sockets are read by plain non-blocking system calls into the spare capacity of a
 //! leased `Vec` (see [`crate::socket`]), so no buffer is ever shared with the kernel across a suspension.
 //!
@@ -16,11 +16,17 @@ use std::rc::Rc;
 /// Bytes of a small buffer: a request head (the limit is 16 KiB), a few events, one step of an ordinary answer.
 pub const SMALL_BYTES: usize = 16 * 1024;
 
+/// Bytes of a record buffer: the longest TLS record (RFC 5246 §6.2.3: 2^14 + 2048 bytes and its header) fits into it.
+pub const RECORD_BYTES: usize = 20 * 1024;
+
 /// Bytes of a large buffer: one step of a large body. Fewer, larger sends are what makes large answers cheap.
 pub const LARGE_BYTES: usize = 256 * 1024;
 
 /// Free small buffers that a core keeps (4 MiB at most).
 const SMALL_KEPT_MAX: usize = 256;
+
+/// Free record buffers that a core keeps (2.5 MiB at most); a core without TLS makes none.
+const RECORDS_KEPT_MAX: usize = 128;
 
 /// Free large buffers that a core keeps (4 MiB at most).
 const LARGE_KEPT_MAX: usize = 16;
@@ -29,6 +35,7 @@ const LARGE_KEPT_MAX: usize = 16;
 #[derive(Debug, Default)]
 pub struct BufferPool {
     small: RefCell<Vec<Vec<u8>>>,
+    records: RefCell<Vec<Vec<u8>>>,
     large: RefCell<Vec<Vec<u8>>>,
     leased: Cell<usize>,
 }
@@ -44,6 +51,12 @@ impl BufferPool {
     #[must_use]
     pub fn small(self: &Rc<Self>) -> Lease {
         self.lease(&self.small, SMALL_BYTES)
+    }
+
+    /// Leases an empty buffer of [`RECORD_BYTES`].
+    #[must_use]
+    pub fn record(self: &Rc<Self>) -> Lease {
+        self.lease(&self.records, RECORD_BYTES)
     }
 
     /// Leases an empty buffer of [`LARGE_BYTES`].
@@ -69,6 +82,7 @@ impl BufferPool {
         self.leased.set(self.leased.get() - 1);
         let (list, kept_max) = match buffer.capacity() {
             SMALL_BYTES => (&self.small, SMALL_KEPT_MAX),
+            RECORD_BYTES => (&self.records, RECORDS_KEPT_MAX),
             LARGE_BYTES => (&self.large, LARGE_KEPT_MAX),
             _ => return,
         };

@@ -84,6 +84,11 @@ impl ReadyFd {
         self.shared.readable.set(true);
     }
 
+    /// Whether a read may still find something, as far as is known without asking.
+    pub(super) fn seems_readable(&self) -> bool {
+        self.shared.readable.get()
+    }
+
     /// What was readable has been read: the next wait arms a new poll.
     pub fn consumed_read(&self) {
         self.shared.readable.set(false);
