@@ -7,7 +7,7 @@
 //! 4. [`socket`], [`buf`], [`clock`], [`upstream`], [`mod@callback`]: what it stands on.
 //! 5. [`http1`], [`sse`], [`peek`]: bytes in, verdict out; no sockets, no clock.
 //! 6. [`meter`], [`record`]: what a request leaves.
-//! 7. [`settings`], [`control`]: everything cold.
+//! 7. [`settings`], [`tls`], [`control`]: everything cold.
 
 pub mod buf;
 pub mod callback;
@@ -26,4 +26,5 @@ pub mod settings;
 pub mod socket;
 pub mod sse;
 pub mod tables;
+pub mod tls;
 pub mod upstream;

@@ -11,6 +11,7 @@ mod file;
 mod origin;
 mod passthrough;
 mod problem;
+mod tls;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
@@ -22,6 +23,7 @@ pub use cube_wire::Cidr;
 pub use origin::Origin;
 pub use passthrough::{Callback, Passthrough, Paths};
 pub use problem::{Problem, SettingsError};
+pub use tls::{KeyPair, Tls, Trust};
 
 use crate::http1::HeadLimits;
 use crate::tables::ClusterEntry;
@@ -33,6 +35,8 @@ pub struct Settings {
     pub listener: Listener,
     /// Where callers of the other kind connect, if there is such a place.
     pub passthrough: Option<Arc<Passthrough>>,
+    /// Where callers connect with TLS.
+    pub tls: Tls,
     /// Where operators look: metrics and health.
     pub ops: Ops,
     /// Threads of the data path.
@@ -64,6 +68,8 @@ pub struct Settings {
 pub struct Listener {
     /// Every core binds it (`SO_REUSEPORT`). Port 0 takes a free one.
     pub address: SocketAddr,
+    /// It may be an address that other machines reach, although credentials then cross a network in the clear.
+    pub plain_beyond_loopback: bool,
     /// cube-admin, to which everything is passed on that is not inference. `None`: that is 404. Its name is resolved once, when the
     /// settings are read.
     pub admin_origin: Option<Arc<ClusterEntry>>,
@@ -159,6 +165,8 @@ pub struct Limits {
     pub connections_per_address_max: u32,
     /// Requests on one downstream connection; the last is answered with `Connection: close`.
     pub requests_per_connection_max: u32,
+    /// TLS handshakes of callers in progress on one core (close).
+    pub handshakes_max: usize,
     /// Verified PATs that one core remembers.
     pub pat_cache_entries: usize,
 }
@@ -166,6 +174,8 @@ pub struct Limits {
 /// `[timeouts]`. None is zero but the one that says so.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Timeouts {
+    /// From a connection to the end of its TLS handshake (close).
+    pub handshake: Duration,
     /// From a request's first byte to the end of its head (408, close).
     pub head: Duration,
     /// A kept-alive connection without a request (close).
@@ -225,6 +235,8 @@ pub struct Upstream {
     pub idle_per_endpoint: usize,
     /// How long an idle connection is kept: below what servers usually grant (60 s), so that they seldom close first.
     pub idle_timeout: Duration,
+    /// What is believed of servers that speak TLS.
+    pub trust: Trust,
     /// Connections or endpoints that one request may try before its answer has begun.
     pub attempts_max: u32,
 }
@@ -248,7 +260,8 @@ pub struct Overrides {
 
 impl Default for Listener {
     fn default() -> Self {
-        Self { address: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)), admin_origin: None }
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 8080));
+        Self { address, plain_beyond_loopback: false, admin_origin: None }
     }
 }
 
@@ -287,6 +300,7 @@ impl Default for Limits {
             connections_max: None,
             connections_per_address_max: 200,
             requests_per_connection_max: 10_000,
+            handshakes_max: 512,
             pat_cache_entries: 65_536,
         }
     }
@@ -295,6 +309,7 @@ impl Default for Limits {
 impl Default for Timeouts {
     fn default() -> Self {
         Self {
+            handshake: Duration::from_secs(10),
             head: Duration::from_secs(10),
             keep_alive: Duration::from_secs(60),
             body_idle: Duration::from_secs(30),
@@ -326,7 +341,12 @@ impl Default for AccessLog {
 
 impl Default for Upstream {
     fn default() -> Self {
-        Self { idle_per_endpoint: 1024, idle_timeout: Duration::from_secs(30), attempts_max: 2 }
+        Self {
+            idle_per_endpoint: 1024,
+            idle_timeout: Duration::from_secs(30),
+            attempts_max: 2,
+            trust: Trust::default(),
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{AccessLogSink, DriverChoice, Settings, SettingsError};
+use super::{AccessLogSink, DriverChoice, KeyPair, Settings, SettingsError, Trust};
 
 const EXAMPLE: &str = include_str!("../../config/proxy.toml");
 
@@ -238,6 +238,49 @@ fn every_key_that_is_set_arrives() {
 
     // What `--check` prints is a file with the same meaning.
     assert_eq!(Settings::parse(&settings.to_toml()), Ok(settings));
+}
+
+#[test]
+fn certificates_and_authorities_are_files_and_what_belongs_together_is_asked_for_together() {
+    let text = "
+        [tls]
+        address = '0.0.0.0:443'
+        certificates = [{ chain = 'a.pem', key = 'a.key' }, { chain = 'b.pem', key = 'b.key' }]
+        client_ca = 'callers.pem'
+        [upstream]
+        system_roots = false
+        ca_files = ['own.pem']
+        client_chain = 'we.pem'
+        client_key = 'we.key'
+        [timeouts]
+        handshake_s = 5
+        [limits]
+        handshakes_max = 9
+    ";
+    let settings = Settings::parse(text).expect("valid settings");
+    let pair =
+        |name: &str| KeyPair { chain: format!("{name}.pem").into(), key: format!("{name}.key").into() };
+    assert_eq!(settings.tls.certificates, [pair("a"), pair("b")]);
+    assert_eq!(settings.tls.client_ca, Some(PathBuf::from("callers.pem")));
+    let trust =
+        Trust { system_roots: false, ca_files: vec![PathBuf::from("own.pem")], client: Some(pair("we")) };
+    assert_eq!(settings.upstream.trust, trust);
+    assert_eq!((settings.timeouts.handshake, settings.limits.handshakes_max), (Duration::from_secs(5), 9));
+    assert_eq!(Settings::parse(&settings.to_toml()), Ok(settings));
+    for (text, key) in [
+        ("[tls]\nclient_ca = 'x'", "tls.client_ca"),
+        ("[tls]\ncertificates = [{ chain = '', key = 'x' }]", "tls.certificates[0].chain"),
+        ("[tls]\ncertificates = ['x']", "tls.certificates"),
+        ("[tls]\naddress = '127.0.0.1:8080'\ncertificates = [{ chain = 'x', key = 'x' }]", "tls.address"),
+        ("[upstream]\nclient_key = 'x'", "upstream.client_chain"),
+        ("[listener]\naddress = '0.0.0.0:8080'", "listener.address"),
+        ("[listener]\naddress = '[::ffff:192.0.2.1]:1'", "listener.address"),
+    ] {
+        assert_eq!(wrong_keys(text), [key], "{text}");
+    }
+    let certificate = "[tls]\ncertificates = [{ chain = 'x', key = 'y', colour = 'red' }]";
+    assert!(Settings::parse(certificate).is_err(), "a misspelt key is not passed over");
+    assert!(Settings::parse("[listener]\naddress = '0.0.0.0:1'\nplain_beyond_loopback = true").is_ok());
 }
 
 #[test]

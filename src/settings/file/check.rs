@@ -23,15 +23,17 @@ pub(super) fn settings(file: &File, problems: &mut Vec<Problem>) -> Settings {
     let mut check = Check { problems };
     check.addresses(file, &mut settings);
     check.passthrough(&file.passthrough, &mut settings);
+    check.upstream(file, &mut settings);
+    check.tls(file, &mut settings);
     check.cores(file, &mut settings);
     check.limits(file, &mut settings);
     check.timeouts(file, &mut settings);
     check.access_log(file, &mut settings);
-    check.upstream(file, &mut settings);
     settings.tables.file = check.path("tables.file", file.tables.file.as_ref());
     check.admin(file, &mut settings);
     settings.process.lock_file = check.path("process.lock_file", file.process.lock_file.as_ref());
     let flags = [
+        (&mut settings.listener.plain_beyond_loopback, file.listener.plain_beyond_loopback),
         (&mut settings.cores.pin, file.cores.pin),
         (&mut settings.metering.include_usage, file.metering.include_usage),
         (&mut settings.process.allow_second_instance, file.process.allow_second_instance),
@@ -39,6 +41,7 @@ pub(super) fn settings(file: &File, problems: &mut Vec<Problem>) -> Settings {
     for (target, value) in flags {
         *target = value.unwrap_or(*target);
     }
+    check.plain_listener(&settings);
     settings
 }
 
@@ -80,6 +83,17 @@ impl Check<'_> {
                     );
                 }
             }
+        }
+    }
+
+    /// Credentials travel in the clear there: nobody serves them to a network by mistake.
+    fn plain_listener(&mut self, settings: &Settings) {
+        let listener = &settings.listener;
+        if !listener.address.ip().to_canonical().is_loopback() && !listener.plain_beyond_loopback {
+            self.wrong(
+                "listener.address",
+                "credentials would cross a network in the clear; use [tls], or say plain_beyond_loopback = true",
+            );
         }
     }
 
@@ -192,6 +206,7 @@ impl Check<'_> {
             &mut to.pat_cache_entries,
             1..=100_000_000,
         );
+        self.number("limits.handshakes_max", from.handshakes_max, &mut to.handshakes_max, 1..=1_000_000);
         to.connections_max = self.count("limits.connections_max", from.connections_max, 100_000_000);
         for (key, part) in [
             ("limits.request_line_bytes_max", to.head.first_line_bytes_max),
@@ -214,6 +229,7 @@ impl Check<'_> {
     fn timeouts(&mut self, file: &File, settings: &mut Settings) {
         let (from, to) = (&file.timeouts, &mut settings.timeouts);
         self.timeout("timeouts.head_s", from.head_s, &mut to.head);
+        self.timeout("timeouts.handshake_s", from.handshake_s, &mut to.handshake);
         self.timeout("timeouts.keep_alive_s", from.keep_alive_s, &mut to.keep_alive);
         self.timeout("timeouts.body_idle_s", from.body_idle_s, &mut to.body_idle);
         self.number(
@@ -317,7 +333,7 @@ impl Check<'_> {
         }
     }
 
-    fn path(&mut self, key: &str, value: Option<&String>) -> Option<PathBuf> {
+    pub(super) fn path(&mut self, key: &str, value: Option<&String>) -> Option<PathBuf> {
         let value = value?;
         if value.is_empty() {
             self.wrong(key, "an empty name; leave the key out instead");

@@ -7,6 +7,7 @@
 
 mod check;
 mod passthrough;
+mod tls;
 
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
@@ -20,6 +21,7 @@ use super::{AccessLogSink, DriverChoice, Overrides, Passthrough, Problem, Settin
 pub(super) struct File {
     listener: ListenerSection,
     passthrough: PassthroughSection,
+    tls: TlsSection,
     ops: OpsSection,
     cores: CoresSection,
     tables: TablesSection,
@@ -45,7 +47,7 @@ macro_rules! section {
     };
 }
 
-section!(ListenerSection { address: String, admin_origin: String });
+section!(ListenerSection { address: String, plain_beyond_loopback: bool, admin_origin: String });
 section!(PassthroughSection {
     address: String,
     origins: Vec<String>,
@@ -61,6 +63,7 @@ section!(PassthroughSection {
     open_beyond_loopback: bool,
     forward_credential: bool,
 });
+section!(TlsSection { address: String, certificates: Vec<tls::KeyPairEntry>, client_ca: String });
 section!(OpsSection { address: String, series_max: i64 });
 section!(CoresSection { count: i64, driver: String, pin: bool });
 section!(TablesSection { file: String });
@@ -85,6 +88,7 @@ section!(LimitsSection {
     connections_max: i64,
     connections_per_address_max: i64,
     requests_per_connection_max: i64,
+    handshakes_max: i64,
     pat_cache_entries: i64,
 });
 section!(TimeoutsSection {
@@ -95,11 +99,20 @@ section!(TimeoutsSection {
     upload_total_s: f64,
     write_stall_s: f64,
     stream_keep_alive_s: f64,
+    handshake_s: f64,
 });
 section!(DrainSection { min_s: f64, deadline_s: f64 });
 section!(MeteringSection { include_usage: bool });
 section!(AccessLogSection { path: String, sample: f64, sample_failures: f64 });
-section!(UpstreamSection { idle_per_endpoint: i64, idle_timeout_s: f64, attempts_max: i64 });
+section!(UpstreamSection {
+    idle_per_endpoint: i64,
+    idle_timeout_s: f64,
+    attempts_max: i64,
+    system_roots: bool,
+    ca_files: Vec<String>,
+    client_chain: String,
+    client_key: String,
+});
 section!(ProcessSection { lock_file: String, allow_second_instance: bool });
 section!(TrustedProxiesSection { cidrs: Vec<String> });
 
@@ -178,6 +191,7 @@ fn described(value: &Value) -> &'static str {
         Value::Float(_) => "a number",
         Value::Boolean(_) => "true or false",
         Value::Datetime(_) => "a date",
+        Value::Array(values) if values.iter().any(Value::is_table) => "an array of sections",
         Value::Array(_) => "an array of strings",
         Value::Table(_) => "a section",
     }
@@ -196,6 +210,11 @@ impl File {
         file.passthrough.address = Some(String::new());
         file.passthrough.origins = Some(vec![String::new()]);
         file.passthrough.auth_callback_url = Some(String::new());
+        file.tls.certificates = Some(vec![tls::KeyPairEntry::default()]);
+        file.tls.client_ca = Some(String::new());
+        file.upstream.ca_files = Some(vec![String::new()]);
+        file.upstream.client_chain = Some(String::new());
+        file.upstream.client_key = Some(String::new());
         file.cores.count = Some(1);
         file.tables.file = Some(String::new());
         file.admin.feed = Some(String::new());
@@ -226,12 +245,14 @@ impl From<&Settings> for File {
         Self {
             listener: ListenerSection {
                 address: Some(listener.address.to_string()),
+                plain_beyond_loopback: Some(listener.plain_beyond_loopback),
                 admin_origin: listener
                     .admin_origin
                     .as_ref()
                     .and_then(|admin| Some(admin.endpoints.first()?.url.to_string())),
             },
             passthrough: PassthroughSection::of(settings.passthrough.as_deref()),
+            tls: tls::section(&settings.tls),
             ops: OpsSection {
                 address: Some(ops.address.to_string()),
                 series_max: Some(integer(ops.series_max)),
@@ -263,6 +284,7 @@ impl From<&Settings> for File {
                 connections_max: limits.connections_max.map(|count| integer(count.get())),
                 connections_per_address_max: Some(integer(limits.connections_per_address_max)),
                 requests_per_connection_max: Some(integer(limits.requests_per_connection_max)),
+                handshakes_max: Some(integer(limits.handshakes_max)),
                 pat_cache_entries: Some(integer(limits.pat_cache_entries)),
             },
             timeouts: TimeoutsSection {
@@ -272,6 +294,7 @@ impl From<&Settings> for File {
                 body_bytes_per_s_min: Some(integer(timeouts.body_rate_min)),
                 upload_total_s: Some(timeouts.upload_total.as_secs_f64()),
                 write_stall_s: Some(timeouts.write_stall.as_secs_f64()),
+                handshake_s: Some(timeouts.handshake.as_secs_f64()),
                 stream_keep_alive_s: Some(timeouts.stream_keep_alive.as_secs_f64()),
             },
             drain: DrainSection {
@@ -287,11 +310,7 @@ impl From<&Settings> for File {
                 sample: Some(access_log.sample),
                 sample_failures: Some(access_log.sample_failures),
             },
-            upstream: UpstreamSection {
-                idle_per_endpoint: Some(integer(upstream.idle_per_endpoint)),
-                idle_timeout_s: Some(upstream.idle_timeout.as_secs_f64()),
-                attempts_max: Some(integer(upstream.attempts_max)),
-            },
+            upstream: tls::upstream_section(upstream),
             process: ProcessSection {
                 lock_file: settings.process.lock_file.as_deref().map(text),
                 allow_second_instance: Some(settings.process.allow_second_instance),
