@@ -11,13 +11,14 @@ use std::time::Duration;
 use crate::buf::BufferPool;
 use crate::callback::{Decisions, Flights, Verdict};
 use crate::clock::{Clock, Deadlines};
-use crate::cores::{Addresses, Driver, Load, Rates};
+use crate::cores::{Addresses, Driver, Load, Rates, Turnstile};
 use crate::http1::{RequestHead, ResponseHead};
 use crate::meter::{CoreReport, Meter, family};
 use crate::peek::JsonPeek;
 use crate::record::RecordSender;
 use crate::settings::Settings;
 use crate::tables::{Rules, Tables, Verifier};
+use crate::tls::Terms;
 use crate::upstream::{Upstreams, balance::next_random};
 
 /// Free scratches that a core keeps.
@@ -57,6 +58,12 @@ pub struct Local {
     pub closing: Cell<bool>,
     /// Request body bytes held in memory until their model is known, over all requests.
     pub held_bytes: Cell<usize>,
+    /// TLS handshakes of callers in progress.
+    pub handshakes: Cell<usize>,
+    /// Through which their costly steps go.
+    pub turnstile: Turnstile,
+    /// `None` only before the core runs.
+    terms: RefCell<Option<Rc<Terms>>>,
     tables: RefCell<Rc<Adopted>>,
     verifier: RefCell<Verifier>,
     random: Cell<u64>,
@@ -148,6 +155,9 @@ impl Local {
             cutting: Cell::new(false),
             closing: Cell::new(false),
             held_bytes: Cell::new(0),
+            handshakes: Cell::new(0),
+            turnstile: Turnstile::new(),
+            terms: RefCell::default(),
             tables: RefCell::new(Rc::new(Adopted::first(Arc::new(Tables::empty())))),
             verifier: RefCell::new(verifier),
             random: Cell::new(seed(core)),
@@ -167,6 +177,17 @@ impl Local {
         self.meter.adopted(tables.generation());
         let next = self.tables.borrow().next(tables);
         *self.tables.borrow_mut() = Rc::new(next);
+    }
+
+    /// What handshakes are made with now.
+    #[must_use]
+    pub fn terms(&self) -> Rc<Terms> {
+        Rc::clone(self.terms.borrow().as_ref().expect("a core is given terms before it runs"))
+    }
+
+    /// Shakes hands on `terms` from the next handshake on.
+    pub fn adopt_terms(&self, terms: &Terms) {
+        *self.terms.borrow_mut() = Some(Rc::new(terms.of_one_core()));
     }
 
     /// This core's verification cache.

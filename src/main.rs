@@ -66,9 +66,11 @@ fn serve(arguments: &Arguments) -> Result<(), String> {
     let mut control = Control::prepare(Arc::clone(&settings)).map_err(|error| error.to_string())?;
     let (addresses, handles) = start_cores(&settings, &mut control)?;
     let address = addresses.data;
-    let passthrough = addresses.passthrough.map(|at| format!(r#""passthrough":"{at}","#)).unwrap_or_default();
+    let more = [("https", addresses.https), ("passthrough", addresses.passthrough)];
+    let more: String =
+        more.iter().filter_map(|(name, at)| Some(format!(r#""{name}":"{}","#, (*at)?))).collect();
     let ready = format!(
-        r#"{{"event":"ready","data":"{address}",{passthrough}"ops":"{}","cores":{}}}"#,
+        r#"{{"event":"ready","data":"{address}",{more}"ops":"{}","cores":{}}}"#,
         control.ops_address(),
         handles.len()
     );
@@ -100,6 +102,7 @@ fn serve(arguments: &Arguments) -> Result<(), String> {
 struct Addresses {
     data: SocketAddr,
     passthrough: Option<SocketAddr>,
+    https: Option<SocketAddr>,
 }
 
 /// Binds one core's listener. The first turns port 0 into the port that the others share.
@@ -131,16 +134,20 @@ fn start_cores(
     let mut at = Addresses {
         data: settings.listener.address,
         passthrough: settings.passthrough.as_ref().map(|passthrough| passthrough.address),
+        https: settings.tls.is_on().then_some(settings.tls.address),
     };
     let mut starts = Vec::with_capacity(count);
     for (core, (inbox, records)) in inboxes.into_iter().zip(senders).enumerate() {
         let listener = listen(&mut at.data)?;
         let passthrough = at.passthrough.as_mut().map(listen).transpose()?;
+        let tls_listener = at.https.as_mut().map(listen).transpose()?;
         starts.push(CoreStart {
             core,
             cpu: settings.cores.pin.then(|| cpus[core % cpus.len()]),
             listener,
             passthrough,
+            tls_listener,
+            terms: control.terms(),
             inbox,
             siblings: handles.clone(),
             settings: Arc::clone(settings),

@@ -14,6 +14,7 @@ use cube_proxy::cores::{self, Addresses, CoreMessage, CoreStart, Load, Reply};
 use cube_proxy::record::RecordSender;
 use cube_proxy::settings::Settings;
 use cube_proxy::tables::{NoResolver, Tables, digest_of};
+use cube_proxy::tls::TermsMaker;
 use cube_wire::pat::mint;
 use cube_wire::{DomainId, PatId, PatIds, UserId};
 
@@ -82,6 +83,7 @@ fn start(upstream: SocketAddr, settings: &str) -> Proxy {
     std::fs::remove_file(&file).expect("it was just written");
 
     let settings = Settings::parse(settings).expect("settings of this test");
+    let terms = TermsMaker::new(&settings).load(false).expect("no files").terms;
     let listener = cores::bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a free port");
     let address = cores::bound_address(&listener).expect("it is bound");
     let (handle, inbox) = cores::inbox().expect("descriptors");
@@ -90,6 +92,8 @@ fn start(upstream: SocketAddr, settings: &str) -> Proxy {
         cpu: None,
         listener,
         passthrough: None,
+        tls_listener: None,
+        terms,
         inbox,
         siblings: vec![handle.clone()],
         settings: Arc::new(settings),

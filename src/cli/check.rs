@@ -7,6 +7,7 @@ use super::CliError;
 use crate::control::feed::fleet_key;
 use crate::settings::{Overrides, Settings};
 use crate::tables::{NoResolver, Resolve, SystemResolver, Tables};
+use crate::tls::TermsMaker;
 
 /// Arguments of `check`.
 #[derive(Clone, Debug, clap::Args)]
@@ -45,6 +46,14 @@ impl Check {
                 Ok(_) => writeln!(out, "# tables: from the feed of {}", feed.origin)?,
                 Err(error) => wrong.push(error.into()),
             }
+        }
+        match TermsMaker::new(&settings).load(true) {
+            Ok(loaded) => {
+                for warning in &loaded.warnings {
+                    writeln!(out, "# warning: {warning}")?;
+                }
+            }
+            Err(error) => wrong.push(error.into()),
         }
         match self.tables.as_ref().or(settings.tables.file.as_ref()) {
             Some(path) => {

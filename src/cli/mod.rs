@@ -13,6 +13,7 @@ pub use pat::{PatCommand, PatNew};
 use crate::control::feed::FeedError;
 use crate::settings::SettingsError;
 use crate::tables::LoadError;
+use crate::tls::TlsError;
 
 /// What the program does instead of serving.
 #[derive(Clone, Debug, clap::Subcommand)]
@@ -36,6 +37,9 @@ pub enum CliError {
     /// The fleet's key cannot be used.
     #[error(transparent)]
     Feed(#[from] FeedError),
+    /// A certificate or a key cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The tables are wrong; all problems are in the text.
     #[error("{}: {error}", path.display())]
     Tables {

@@ -61,6 +61,13 @@ impl Ops {
         exposition.add(&family::READY, u64::from(self.is_ready()));
         exposition.add_by(&family::TABLES_LOADS, "outcome", "published", state.loads_published.get());
         exposition.add_by(&family::TABLES_LOADS, "outcome", "refused", state.loads_refused.get());
+        let certificates = &state.certificates;
+        exposition.add_by(&family::TLS_RELOADS, "outcome", "published", certificates.published.get());
+        exposition.add_by(&family::TLS_RELOADS, "outcome", "refused", certificates.refused.get());
+        for shown in certificates.shown.borrow().iter() {
+            let name = shown.chain.display().to_string();
+            exposition.add_by(&family::TLS_EXPIRY, "certificate", name, shown.validity.not_after);
+        }
         exposition.add(&family::TABLES_GENERATION, state.generation());
         if let Some(published) = &*state.published.borrow() {
             exposition.add(&family::TABLES_AGE, published.since.elapsed().as_secs());

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::feed::FeedEvent;
 use crate::tables::{Counts, LoadError};
+use crate::tls::{Shown, TlsError, Warning};
 
 /// Something happened that an operator wants to know.
 #[derive(Debug)]
@@ -42,6 +43,18 @@ pub enum Event {
         /// The generation in force.
         generation: u64,
     },
+    /// Certificates were read again; the next handshakes are made with them.
+    Certificates {
+        /// Those that callers are shown.
+        shown: Vec<Shown>,
+    },
+    /// They were to be, and one is wrong; those in force stay.
+    CertificatesRefused {
+        /// What is wrong.
+        error: TlsError,
+    },
+    /// Something about a certificate that an operator should know.
+    CertificateWarning(Warning),
     /// Loading broke off without a verdict: a bug, or no thread could be started.
     LoadFailed,
     /// There is neither a tables file nor a feed in the settings, so nothing can be served.
@@ -100,6 +113,16 @@ impl fmt::Display for Event {
             Self::Resolved { generation } => {
                 write!(f, "tables: generation {generation} with other addresses of its endpoints")
             }
+            Self::Certificates { shown } => {
+                f.write_str("certificates: read again; in force are")?;
+                shown.iter().try_for_each(|Shown { chain, validity }| {
+                    write!(f, " {} (until Unix time {})", chain.display(), validity.not_after)
+                })
+            }
+            Self::CertificatesRefused { error } => {
+                write!(f, "certificates: refused, those in force stay: {error}")
+            }
+            Self::CertificateWarning(warning) => write!(f, "certificates: warning: {warning}"),
             Self::LoadFailed => f.write_str("tables: loading broke off"),
             Self::NoTables => f.write_str(
                 "tables: neither tables.file nor admin.feed in the settings, so every request gets 503",

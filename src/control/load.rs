@@ -52,7 +52,7 @@ pub(super) async fn look_up_again(
 }
 
 /// Runs `work` on a thread of its own and waits for it without blocking this one. `None` if it panicked or never started.
-async fn on_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+pub(super) async fn on_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
     let (sender, receiver) = mpsc::channel();
     // The runtime cannot be woken by another thread, but it polls descriptors: the thread's end closes this one.
     let (bell, rope) = UnixStream::pair().ok()?;

@@ -2,6 +2,7 @@
 //!
 //! | file | does |
 //! |---|---|
+//! | `certificates` | reads certificates again when their files change |
 //! | [`instance`] | keeps a second instance from sharing the address by mistake |
 //! | `load` | tables file → compiled tables, on a loading thread |
 //! | [`feed`] | tables from cube-admin, and reports and usage to it, on threads of their own |
@@ -21,6 +22,7 @@
 mod access_line;
 mod access_log;
 mod answers;
+mod certificates;
 mod drain;
 pub mod event;
 pub mod feed;
@@ -44,8 +46,10 @@ use monoio::{LegacyDriver, RuntimeBuilder};
 use crate::cores::{CoreHandle, Inbox, inbox};
 use crate::record::{Readers, RecordSender};
 use crate::settings::Settings;
+use crate::tls::{Terms, TermsMaker, TlsError};
 use access_log::AccessLog;
 use answers::Ops;
+use certificates::Certificates;
 pub use event::{Ended, Event};
 use feed::{FeedError, FromFeed, Prepared};
 use instance::{Instance, InstanceError};
@@ -86,13 +90,15 @@ pub enum ControlError {
     /// The feed cannot be set up.
     #[error(transparent)]
     Feed(#[from] FeedError),
+    /// A certificate or a key cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// Signals or the runtime could not be set up.
     #[error("control thread: {0}")]
     Runtime(#[source] io::Error),
 }
 
 /// What the process holds before its cores start: its place, its ops address, its signals.
-#[derive(Debug)]
 pub struct Control {
     settings: Arc<Settings>,
     instance: Instance,
@@ -101,6 +107,16 @@ pub struct Control {
     signals: Signals,
     access_log: Option<AccessLog>,
     feed: Option<Prepared>,
+    certificates: Certificates,
+    terms: Arc<Terms>,
+    /// What was noticed before there was anybody to tell.
+    noticed: Vec<Event>,
+}
+
+impl std::fmt::Debug for Control {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Control").field("address", &self.address).finish_non_exhaustive()
+    }
 }
 
 impl Control {
@@ -121,15 +137,33 @@ impl Control {
         let listener = ops::bind(address, settings.process.allow_second_instance)
             .map_err(|error| ControlError::Ops { address, error })?;
         let address = listener.local_addr().map_err(ControlError::Runtime)?;
+        let (certificates, terms, noticed) = Certificates::load(TermsMaker::new(&settings))?;
         let feed = settings.admin.feed.as_ref().map(|feed| Prepared::new(&settings, feed)).transpose()?;
         let signals = signals().map_err(ControlError::Runtime)?;
-        Ok(Self { settings, instance, listener, address, signals, access_log: None, feed })
+        Ok(Self {
+            settings,
+            instance,
+            listener,
+            address,
+            signals,
+            access_log: None,
+            feed,
+            certificates,
+            terms,
+            noticed,
+        })
     }
 
     /// The ops address; tells the port that port 0 became.
     #[must_use]
     pub const fn ops_address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// What the cores shake hands with until they are told otherwise.
+    #[must_use]
+    pub fn terms(&self) -> Arc<Terms> {
+        Arc::clone(&self.terms)
     }
 
     /// One record sender for each core. Without an access log and without a feed they are closed, and records cost nothing.
@@ -166,13 +200,24 @@ impl Control {
         // epoll: this thread has little to do, and must answer where io_uring is forbidden, too.
         let mut runtime =
             RuntimeBuilder::<LegacyDriver>::new().enable_timer().build().map_err(ControlError::Runtime)?;
-        let Self { settings, instance: _instance, listener, signals, access_log, feed, .. } = self;
+        let Self {
+            settings,
+            instance: _instance,
+            listener,
+            signals,
+            access_log,
+            feed,
+            certificates,
+            noticed,
+            ..
+        } = self;
         let (door, from_feed) = inbox().map_err(ControlError::Runtime)?;
         let feed = feed
             .map(|feed| feed.start(door, cores.clone(), data.to_string()))
             .transpose()
             .map_err(ControlError::Runtime)?;
-        let state = Rc::new(State::new(settings, cores, access_log, feed, Box::new(tell)));
+        let state = Rc::new(State::new(settings, cores, access_log, feed, certificates, Box::new(tell)));
+        noticed.iter().for_each(|event| state.tell(event));
         let ended = runtime
             .block_on(live(Rc::clone(&state), listener, signals, from_feed))
             .map_err(ControlError::Runtime)?;
@@ -209,6 +254,7 @@ async fn live(
                 if let Some(access_log) = &loading.access_log {
                     access_log.reopen();
                 }
+                loading.load_certificates().await;
                 loading.load().await;
             } else if loading.feed.is_none() {
                 loading.look_up_names().await;
@@ -222,6 +268,13 @@ async fn live(
             for message in from_feed.messages().await {
                 fed.obey(message);
             }
+        }
+    });
+    let looking = Rc::clone(&state);
+    monoio::spawn(async move {
+        loop {
+            monoio::time::sleep(certificates::LOOK_EVERY).await;
+            looking.look_at_certificates().await;
         }
     });
     let retiring = Rc::clone(&state);

@@ -8,6 +8,7 @@ use std::sync::mpsc::{self, TryRecvError};
 use std::time::{Duration, Instant};
 
 use super::access_log::AccessLog;
+use super::certificates::Certificates;
 use super::event::Event;
 use super::feed::{FeedEvent, FromFeed, How, NodeNews, Running};
 use super::load::{Loaded, drop_elsewhere, load, look_up_again};
@@ -34,6 +35,7 @@ pub(super) struct State {
     pub(super) cores: Vec<CoreHandle>,
     pub(super) access_log: Option<AccessLog>,
     pub(super) feed: Option<Running>,
+    pub(super) certificates: Certificates,
     pub(super) started_unix_s: u64,
     /// The publication that each core has adopted last, by number; the cores write them.
     adopted: Arc<[AtomicU64]>,
@@ -75,6 +77,7 @@ impl State {
         cores: Vec<CoreHandle>,
         access_log: Option<AccessLog>,
         feed: Option<Running>,
+        certificates: Certificates,
         tell: Tell,
     ) -> Self {
         let adopted = cores.iter().map(|_| AtomicU64::new(0)).collect();
@@ -83,6 +86,7 @@ impl State {
             cores,
             access_log,
             feed,
+            certificates,
             adopted,
             serial: Cell::new(0),
             stale: Cell::new(false),

@@ -59,6 +59,8 @@ fn obey(core: usize, inbox: Inbox, seen: &Seen) {
                     CoreMessage::Drain => drop(seen.drains.fetch_add(1, Ordering::Relaxed)),
                     CoreMessage::StopAccepting => drop(seen.stops.fetch_add(1, Ordering::Relaxed)),
                     CoreMessage::Cut => drop(seen.cuts.fetch_add(1, Ordering::Relaxed)),
+                    // No test of this folder has certificates.
+                    CoreMessage::Terms(_) => panic!("there is nothing to shake hands with"),
                     CoreMessage::Connection(..) => panic!("the control thread has no connections to give"),
                 }
             }

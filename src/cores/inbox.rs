@@ -17,6 +17,7 @@ use crate::meter::CoreReport;
 use crate::settings::Paths;
 use crate::socket::ReadyFd;
 use crate::tables::Tables;
+use crate::tls::Terms;
 
 /// What a core can be told.
 #[derive(Debug)]
@@ -25,8 +26,10 @@ pub enum CoreMessage {
     Adopt(Arc<Tables>, Reply<usize>),
     /// Say how you are, in a few words; [`CoreMessage::Report`] is the long answer.
     Pulse(Reply<Pulse>),
-    /// A connection that another core accepted on its listener for these paths, and this one has more room for.
-    Connection(OwnedFd, SocketAddr, Paths),
+    /// A connection that another core accepted and this one has more room for, and by which listener it came.
+    Connection(OwnedFd, SocketAddr, Via),
+    /// Shake hands on these terms from the next handshake on.
+    Terms(Arc<Terms>),
     /// Copy your counters out; the reply channel is dropped unanswered if the core ends.
     Report(Sender<CoreReport>),
     /// Finish: close after each answer from now on. See [`crate::cores`].
@@ -35,6 +38,24 @@ pub enum CoreMessage {
     StopAccepting,
     /// The drain's deadline has come: end every request now, with a record.
     Cut,
+}
+
+/// What a connection of a caller speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Over {
+    /// HTTP as it is.
+    Plain,
+    /// HTTP inside TLS.
+    Tls,
+}
+
+/// By which listener a connection came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Via {
+    /// Which paths it serves.
+    pub paths: Paths,
+    /// What is spoken on it.
+    pub over: Over,
 }
 
 /// How a core answers one message. What is called runs on the core's own thread: it must not block.

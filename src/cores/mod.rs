@@ -8,6 +8,7 @@
 //! | [`mod@inbox`] | the one door between threads |
 //! | [`rates`] | how often each credential of a passthrough listener may ask |
 //! | [`load`] | how full each core is: the one thing that cores tell each other without being asked |
+//! | [`turnstile`] | a few handshakes per turn |
 //! | this file | spawning and pinning; one core's loop; drain |
 //!
 //! # Drain
@@ -21,6 +22,7 @@ pub mod fence;
 pub mod inbox;
 pub mod load;
 pub mod rates;
+pub mod turnstile;
 
 use std::io;
 use std::net::SocketAddr;
@@ -34,9 +36,10 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType};
 pub use addresses::{Addresses, Presence};
 pub use driver::{Driver, PassedOver};
 pub use fence::{Panicked, fenced};
-pub use inbox::{CoreEnded, CoreHandle, CoreMessage, Door, Inbox, Pulse, Reply, inbox};
+pub use inbox::{CoreEnded, CoreHandle, CoreMessage, Door, Inbox, Over, Pulse, Reply, Via, inbox};
 pub use load::Load;
 pub use rates::Rates;
+pub use turnstile::Turnstile;
 
 use crate::clock::TICK;
 use crate::local::{Local, Shared};
@@ -44,6 +47,7 @@ use crate::path::accept;
 use crate::record::RecordSender;
 use crate::settings::{Paths, Settings};
 use crate::socket::ReadyFd;
+use crate::tls::Terms;
 
 /// Connections that wait to be accepted, per core.
 const BACKLOG: i32 = 4096;
@@ -59,6 +63,10 @@ pub struct CoreStart {
     pub listener: OwnedFd,
     /// The same for any path, if there is such a listener.
     pub passthrough: Option<OwnedFd>,
+    /// The same for TLS, if it listens for that.
+    pub tls_listener: Option<OwnedFd>,
+    /// What it shakes hands with.
+    pub terms: Arc<Terms>,
     /// Its inbox.
     pub inbox: Inbox,
     /// The handles of all cores, itself included, by number.
@@ -155,6 +163,8 @@ async fn run(start: CoreStart, driver: Driver) {
         core,
         listener,
         passthrough,
+        tls_listener,
+        terms,
         inbox,
         siblings,
         settings,
@@ -167,19 +177,28 @@ async fn run(start: CoreStart, driver: Driver) {
     } = start;
     let shared = Shared { connections_max, load, addresses, rates };
     let local = Rc::new(Local::new(core, driver, settings, shared, records));
+    local.adopt_terms(&terms);
     let passthrough = passthrough.map(ReadyFd::new).transpose();
-    let (Ok(listener), Ok(passthrough), Ok(inbox)) = (ReadyFd::new(listener), passthrough, inbox.open())
+    let tls_listener = tls_listener.map(ReadyFd::new).transpose();
+    let (Ok(listener), Ok(passthrough), Ok(tls_listener), Ok(inbox)) =
+        (ReadyFd::new(listener), passthrough, tls_listener, inbox.open())
     else {
         eprintln!("core {core}: out of descriptors");
         return;
     };
     monoio::spawn(tick(Rc::clone(&local)));
     let siblings: Rc<[CoreHandle]> = siblings.into();
-    if let Some(listener) = passthrough {
-        let siblings = Rc::clone(&siblings);
-        monoio::spawn(accept::accept(Rc::clone(&local), listener, Paths::Passthrough, siblings));
+    let listeners = [
+        (Some(listener), Via { paths: Paths::Domain, over: Over::Plain }),
+        (tls_listener, Via { paths: Paths::Domain, over: Over::Tls }),
+        (passthrough, Via { paths: Paths::Passthrough, over: Over::Plain }),
+    ];
+    for (listener, via) in listeners {
+        let Some(listener) = listener else { continue };
+        monoio::spawn(accept::accept(Rc::clone(&local), listener, via, Rc::clone(&siblings)));
     }
-    monoio::spawn(accept::accept(Rc::clone(&local), listener, Paths::Domain, siblings));
+    let turning = Rc::clone(&local);
+    monoio::spawn(async move { turning.turnstile.turn().await });
     loop {
         for message in inbox.messages().await {
             obey(&local, message);
@@ -198,7 +217,8 @@ fn obey(local: &Rc<Local>, message: CoreMessage) {
             driver: local.driver.name(),
             inflight: local.meter.inflight_requests.get(),
         }),
-        CoreMessage::Connection(fd, peer, paths) => accept::adopt(local, fd, peer, paths),
+        CoreMessage::Connection(fd, peer, via) => accept::adopt(local, fd, peer, via),
+        CoreMessage::Terms(terms) => local.adopt_terms(&terms),
         CoreMessage::Report(reply) => {
             // Whoever asked may have given up waiting.
             let _ = reply.send(local.report());

@@ -91,6 +91,14 @@ families! {
         "Connections that a core accepted and gave to an emptier one";
     SHEDS = Counter One summed "cube_proxy_sheds"
         "Connections and requests turned away for want of room";
+    TLS_HANDSHAKES = Counter One summed "cube_proxy_tls_handshakes"
+        "TLS handshakes with callers (downstream) and endpoints (upstream) by how they went";
+    TLS_CONNECTIONS = Counter One summed "cube_proxy_tls_connections"
+        "TLS connections of callers by version";
+    TLS_RELOADS = Counter One summed "cube_proxy_tls_reloads"
+        "Times that changed certificates were read while the process ran, published or refused";
+    TLS_EXPIRY = Gauge One summed "cube_proxy_tls_certificate_expiry_timestamp_seconds"
+        "When the certificates that callers are shown expire, in Unix time";
     CLIENT_CANCELLED = Counter One summed "cube_proxy_client_cancelled"
         "Requests whose caller went away, by how far they were";
     PANICS = Counter One per_core "cube_proxy_panics"

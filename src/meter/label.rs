@@ -118,8 +118,48 @@ closed_label! {
         Address = "address",
         /// No file descriptor left.
         Descriptors = "descriptors",
+        /// `limits.handshakes_max`.
+        Handshakes = "handshakes",
         /// `limits.held_bytes_max`.
         HeldBytes = "held_bytes",
+    }
+}
+
+closed_label! {
+    /// How a TLS handshake went.
+    pub enum HandshakeOutcome {
+        /// A new session: certificates were shown.
+        Full = "full",
+        /// An earlier session went on.
+        Resumed = "resumed",
+        /// Not done in time.
+        Timeout = "timeout",
+        /// The peer went away.
+        Closed = "closed",
+        /// The peer spoke plain HTTP.
+        PlainHttp = "plain_http",
+        /// The peer speaks neither TLS 1.2 nor 1.3.
+        Version = "version",
+        /// No cipher, group, signature or protocol in common.
+        Incompatible = "incompatible",
+        /// A certificate was missing, or not good enough for us.
+        Certificate = "certificate",
+        /// The peer gave up, and said so.
+        Alert = "alert",
+        /// What came is no handshake.
+        Malformed = "malformed",
+        /// Something else.
+        Other = "other",
+    }
+}
+
+closed_label! {
+    /// What a TLS connection speaks.
+    pub enum TlsVersion {
+        /// TLS 1.2.
+        Tls12 = "1.2",
+        /// TLS 1.3.
+        Tls13 = "1.3",
     }
 }
 

@@ -19,7 +19,8 @@ pub use cells::{Counter, Gauge, Histogram, HistogramReport, Tally};
 pub use family::{Family, Kind, Unit};
 pub(crate) use label::closed_label;
 pub use label::{
-    AttemptOutcome, CallOutcome, CancelPhase, DecisionSource, Label, RetryReason, ShedReason, StatusClass,
+    AttemptOutcome, CallOutcome, CancelPhase, DecisionSource, HandshakeOutcome, Label, RetryReason,
+    ShedReason, StatusClass, TlsVersion,
 };
 pub use report::{CoreReport, LabelValue, Labels, Sample, Value};
 
@@ -67,13 +68,19 @@ pub struct Meter {
     /// Callers that went away.
     pub cancelled: Tally<CancelPhase, 2>,
     /// Turned away for want of room.
-    pub sheds: Tally<ShedReason, 4>,
     /// Calls of the authentication callback.
     pub callback_calls: Tally<CallOutcome, 5>,
     /// Decisions by where they came from.
     pub callback_decisions: Tally<DecisionSource, 3>,
     /// How long calls took, nanoseconds.
     pub callback_duration: Histogram<25>,
+    pub sheds: Tally<ShedReason, 5>,
+    /// TLS handshakes with callers.
+    pub handshakes_down: Tally<HandshakeOutcome, 11>,
+    /// TLS handshakes with endpoints.
+    pub handshakes_up: Tally<HandshakeOutcome, 11>,
+    /// TLS connections with callers.
+    pub tls_versions: Tally<TlsVersion, 2>,
     /// Endpoints set aside.
     pub ejections: Counter,
     /// Connections given to another core.
@@ -119,6 +126,9 @@ impl Meter {
             callback_calls: Tally::default(),
             callback_decisions: Tally::default(),
             callback_duration: Histogram::new(&family::FIRST_TOKEN_BOUNDS),
+            handshakes_down: Tally::default(),
+            handshakes_up: Tally::default(),
+            tls_versions: Tally::default(),
             ejections: Counter::default(),
             handovers: Counter::default(),
             panics: Counter::default(),
@@ -188,6 +198,13 @@ impl Meter {
         add_tally(&mut report, &family::CALLBACK_CALLS, "outcome", &self.callback_calls);
         add_tally(&mut report, &family::CALLBACK_DECISIONS, "source", &self.callback_decisions);
         report.add_histogram(&family::CALLBACK_DURATION, Vec::new(), self.callback_duration.report());
+        for (side, tally) in [("downstream", &self.handshakes_down), ("upstream", &self.handshakes_up)] {
+            for (outcome, count) in tally.iter() {
+                let labels = vec![("side", side.into()), ("outcome", outcome.name().into())];
+                report.add_with(&family::TLS_HANDSHAKES, labels, count);
+            }
+        }
+        add_tally(&mut report, &family::TLS_CONNECTIONS, "version", &self.tls_versions);
         report.add(&family::EJECTIONS, self.ejections.get());
         report.add(&family::HANDOVERS, self.handovers.get());
         report.add(&family::PANICS, self.panics.get());

@@ -120,6 +120,11 @@ impl CoreReport {
         self.samples.push(Sample { family, labels, value: Value::Number(value) });
     }
 
+    /// Adds a figure with several labels.
+    pub fn add_with(&mut self, family: &'static Family, labels: Labels, value: u64) {
+        self.samples.push(Sample { family, labels, value: Value::Number(value) });
+    }
+
     /// Adds a histogram; one that saw nothing is left out.
     pub fn add_histogram(&mut self, family: &'static Family, labels: Labels, histogram: HistogramReport) {
         if histogram.count() > 0 {

@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use rustix::net::SocketFlags;
 
-use super::serve_connection;
-use crate::cores::{CoreHandle, Presence, fenced};
+use super::{secure, serve_connection};
+use crate::cores::{CoreHandle, CoreMessage, Over, Presence, Via, fenced};
 use crate::local::Local;
 use crate::meter::ShedReason;
 use crate::settings::Paths;
@@ -27,7 +27,7 @@ const ACCEPTS_PER_TURN: usize = 64;
 const DESCRIPTORS_PAUSE: Duration = Duration::from_millis(50);
 
 /// Accepts until the core closes its listener.
-pub(crate) async fn accept(local: Rc<Local>, listener: ReadyFd, paths: Paths, siblings: Rc<[CoreHandle]>) {
+pub(crate) async fn accept(local: Rc<Local>, listener: ReadyFd, via: Via, siblings: Rc<[CoreHandle]>) {
     // Never expires: it is there so that the end of accepting wakes this task like any other.
     let watch = local.deadlines.watch();
     while !local.closing.get() {
@@ -46,7 +46,7 @@ pub(crate) async fn accept(local: Rc<Local>, listener: ReadyFd, paths: Paths, si
                 Ok((fd, peer)) => {
                     let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok());
                     let peer = peer.unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)));
-                    admit(&local, fd, peer, paths, &siblings);
+                    admit(&local, fd, peer, via, &siblings);
                 }
                 Err(rustix::io::Errno::AGAIN) => {
                     listener.consumed_read();
@@ -65,26 +65,26 @@ pub(crate) async fn accept(local: Rc<Local>, listener: ReadyFd, paths: Paths, si
 }
 
 /// Serves the connection here, on an emptier core, or not at all.
-fn admit(local: &Rc<Local>, fd: OwnedFd, peer: SocketAddr, paths: Paths, siblings: &[CoreHandle]) {
+fn admit(local: &Rc<Local>, fd: OwnedFd, peer: SocketAddr, via: Via, siblings: &[CoreHandle]) {
     if let Some(core) = local.shared.load.emptier_than(local.core) {
         local.meter.handovers.bump();
         // A core that has ended leaves the connection to be closed; the process is ending too.
-        let _ = siblings[core].send(crate::cores::CoreMessage::Connection(fd, peer, paths));
+        let _ = siblings[core].send(CoreMessage::Connection(fd, peer, via));
         return;
     }
-    adopt(local, fd, peer, paths);
+    adopt(local, fd, peer, via);
 }
 
 /// Serves an accepted connection on this core.
-pub(crate) fn adopt(local: &Rc<Local>, fd: OwnedFd, peer: SocketAddr, paths: Paths) {
+pub(crate) fn adopt(local: &Rc<Local>, fd: OwnedFd, peer: SocketAddr, via: Via) {
     if local.shared.load.total() >= local.shared.connections_max {
         local.meter.sheds.bump(ShedReason::Connections);
-        shed(&fd, full(paths));
+        shed(&fd, full(via.paths), via.over);
         return;
     }
     let Ok(presence) = count_address(local, peer) else {
         local.meter.sheds.bump(ShedReason::Address);
-        shed(&fd, too_many(paths));
+        shed(&fd, too_many(via.paths), via.over);
         return;
     };
     let Ok(socket) = Socket::from_accepted(fd) else { return };
@@ -92,11 +92,22 @@ pub(crate) fn adopt(local: &Rc<Local>, fd: OwnedFd, peer: SocketAddr, paths: Pat
     local.meter.connections.bump();
     monoio::spawn(async move {
         let open = Open::count(&local);
-        if fenced(Box::pin(serve_connection(&local, socket, peer, paths))).await.is_err() {
+        if fenced(Box::pin(serve(&local, socket, peer, via))).await.is_err() {
             local.meter.panics.bump();
         }
         drop((open, presence));
     });
+}
+
+async fn serve(local: &Local, mut socket: Socket, peer: SocketAddr, via: Via) {
+    let open = match via.over {
+        Over::Plain => true,
+        // Boxed: a connection must not carry the state of a handshake that it is done with.
+        Over::Tls => Box::pin(secure::secure(local, &mut socket)).await,
+    };
+    if open {
+        serve_connection(local, socket, peer, via.paths).await;
+    }
 }
 
 /// The connection among those of its address, unless others stand behind that one.
@@ -138,7 +149,11 @@ const fn too_many(paths: Paths) -> &'static [u8] {
 }
 
 /// Tells a caller for whom there is no room so, as far as one send goes, and closes.
-fn shed(fd: &OwnedFd, answer: &[u8]) {
+fn shed(fd: &OwnedFd, answer: &[u8], over: Over) {
+    if over == Over::Tls {
+        // Saying it would take a handshake, which is what there is no room for.
+        return;
+    }
     let flags = rustix::net::SendFlags::DONTWAIT | rustix::net::SendFlags::NOSIGNAL;
     // Best effort: it is about to be closed.
     let _ = rustix::net::send(fd, answer, flags);

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
 use crate::buf::{BufferPool, Lease};
 use crate::clock::{Moment, Watch};
@@ -152,8 +152,7 @@ impl Downstream {
 
     /// Whether a close would find nothing unread, now or later: then it ends the connection and does not reset it.
     pub(crate) fn is_quiet(&self) -> bool {
-        let mut cx = Context::from_waker(Waker::noop());
-        self.last && self.unread().is_empty() && self.socket.poll_readable(&mut cx).is_pending()
+        self.last && self.unread().is_empty() && self.socket.is_quiet()
     }
 
     /// Sends all of `first` and `second` to the caller, or says that it cannot be done before `deadline`.

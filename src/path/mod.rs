@@ -42,6 +42,7 @@ mod peek;
 mod refuse;
 mod relay;
 mod route;
+mod secure;
 mod strip;
 mod tunnel;
 mod upload;

@@ -11,7 +11,6 @@ use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::task::{Context, Waker};
 use std::time::Duration;
 
 use ahash::AHashMap;
@@ -96,7 +95,7 @@ impl Upstreams {
         loop {
             let idle = far.idle.borrow_mut().pop()?;
             self.idle.set(self.idle.get() - 1);
-            if is_quiet(&idle.socket) {
+            if idle.socket.is_quiet() {
                 return Some(Link::new(idle.socket, far, &self.active, true));
             }
             self.stale.set(self.stale.get() + 1);
@@ -126,7 +125,7 @@ impl Upstreams {
         self.by_address.borrow_mut().retain(|_, far| {
             let mut idle = far.idle.borrow_mut();
             let before = idle.len();
-            idle.retain(|i| now.since(i.since) < self.idle_timeout && is_quiet(&i.socket));
+            idle.retain(|i| now.since(i.since) < self.idle_timeout && i.socket.is_quiet());
             self.idle.set(self.idle.get() - (before - idle.len()));
             !idle.is_empty() || Rc::strong_count(far) > 1 || far.standing.get().is_aside(now)
         });
@@ -142,16 +141,11 @@ impl Upstreams {
         far.standing.set(far.standing.get().after_success());
         let mut idle = far.idle.borrow_mut();
         // The look arms the poll that tells later whether the connection has gone stale.
-        if idle.len() < self.idle_per_endpoint_max && is_quiet(&socket) {
+        if idle.len() < self.idle_per_endpoint_max && socket.is_quiet() {
             idle.push(Idle { socket, since: now });
             self.idle.set(self.idle.get() + 1);
         }
     }
-}
-
-/// Nothing has arrived: no byte, no end, no error. Arms the poll if it was not.
-fn is_quiet(socket: &Socket) -> bool {
-    socket.poll_readable(&mut Context::from_waker(Waker::noop())).is_pending()
 }
 
 /// A connection in use: counted as in flight until it is kept or dropped.

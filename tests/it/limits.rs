@@ -203,7 +203,7 @@ fn connections_of_one_address_beyond_its_share_are_shed() {
     };
     for trusted in [false, true] {
         let proxy = Proxy::with(&world, |settings| {
-            settings.set("listener.address", "0.0.0.0:0");
+            settings.set("listener.address", "0.0.0.0:0").set("listener.plain_beyond_loopback", true);
             settings.set("limits.connections_per_address_max", 3).set("cores.count", 2);
             if trusted {
                 settings.set("trusted_proxies.cidrs", vec![format!("{address}/32")]);

@@ -6,6 +6,7 @@
 //!   [`routes`], [`origin`], [`callback`] (the passthrough listener).
 //! * What goes wrong on the way: [`departures`] (a side leaves), [`patience`] (a side is slow), [`faults`] (an upstream
 //!   misbehaves), [`interruptions`] (what a stream says of it), [`pool`] (a connection is used again).
+//! * What it looks like inside TLS: [`tls`], [`certificates`].
 //! * What it leaves and how it lives: [`usage`], [`records`], [`spool`], [`tables`], [`feed`], [`process`], [`drivers`].
 //!
 //! Every test starts its own proxy on ports of the kernel's choice; none depends on how fast the machine is.
@@ -13,6 +14,7 @@
 
 mod bodies;
 mod callback;
+mod certificates;
 mod credentials;
 mod departures;
 mod drivers;
@@ -39,5 +41,6 @@ mod splits;
 mod spool;
 mod support;
 mod tables;
+mod tls;
 mod upload;
 mod usage;

@@ -43,7 +43,7 @@ impl Exposition {
         &mut self,
         family: &'static Family,
         label: &'static str,
-        of: &'static str,
+        of: impl Into<LabelValue>,
         value: u64,
     ) {
         self.add_sample(Sample { family, labels: vec![(label, of.into())], value: Value::Number(value) });

@@ -3,6 +3,7 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -23,6 +24,8 @@ pub(crate) enum End {
     Closed,
     /// A RST.
     Reset,
+    /// With TLS: a FIN without a last word before it, as somebody in between could send it.
+    Cut,
 }
 
 /// One read: when it returned, and how many bytes it brought.
@@ -36,6 +39,8 @@ pub(crate) struct Arrival {
 #[derive(Debug)]
 pub(crate) struct Connection {
     stream: TcpStream,
+    /// With TLS, what the bytes go through.
+    tls: Option<Box<rustls::Connection>>,
     /// Bytes that came and were not asked for yet.
     pending: Vec<u8>,
     /// Every read so far, in order.
@@ -55,16 +60,94 @@ impl Connection {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
         let between = (stream.local_addr().unwrap(), stream.peer_addr().unwrap());
-        Self { stream, pending: Vec::new(), arrivals: Vec::new(), end: None, between }
+        Self { stream, tls: None, pending: Vec::new(), arrivals: Vec::new(), end: None, between }
+    }
+
+    /// Connects with TLS, and asks for `localhost`.
+    pub(crate) fn to_tls(address: SocketAddr, config: &Arc<rustls::ClientConfig>) -> Self {
+        Self::to(address).over(super::tls::client(config, "localhost").into())
+    }
+
+    /// From here on, the bytes go through TLS. The handshake is made with the first of them.
+    pub(crate) fn over(mut self, tls: rustls::Connection) -> Self {
+        self.tls = Some(Box::new(tls));
+        self
+    }
+
+    /// Shakes hands now, or says why not.
+    pub(crate) fn shake_hands(&mut self) -> std::io::Result<&rustls::Connection> {
+        let tls = self.tls.as_mut().expect("a TLS connection");
+        while tls.is_handshaking() {
+            tls.complete_io(&mut self.stream)?;
+        }
+        Ok(tls)
+    }
+
+    /// The TLS of this connection.
+    pub(crate) fn tls(&mut self) -> &mut rustls::Connection {
+        self.tls.as_mut().expect("a TLS connection")
+    }
+
+    /// The records that carry `bytes`, not sent.
+    pub(crate) fn seal(&mut self, bytes: impl AsRef<[u8]>) -> Vec<u8> {
+        let tls = self.tls();
+        let mut sealed = Vec::new();
+        tls.writer().write_all(bytes.as_ref()).unwrap();
+        while tls.wants_write() {
+            tls.write_tls(&mut sealed).unwrap();
+        }
+        sealed
+    }
+
+    /// Sends bytes past TLS, as they are.
+    pub(crate) fn send_sealed(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).expect("the other side takes the bytes");
+    }
+
+    /// Reads once; what came is thrown away.
+    pub(crate) fn read_or_error(&mut self) -> std::io::Result<()> {
+        self.read(&mut [0; 1024]).map(|_| ())
+    }
+
+    fn write_all(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        if self.tls.is_none() {
+            return self.stream.write_all(bytes);
+        }
+        self.shake_hands()?;
+        let tls = self.tls.as_mut().expect("looked at above");
+        tls.set_buffer_limit(None);
+        tls.writer().write_all(bytes)?;
+        while tls.wants_write() {
+            tls.write_tls(&mut self.stream)?;
+        }
+        Ok(())
+    }
+
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let Some(tls) = &mut self.tls else { return self.stream.read(buffer) };
+        loop {
+            match tls.reader().read(buffer) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                read => return read,
+            }
+            while tls.wants_write() {
+                tls.write_tls(&mut self.stream)?;
+            }
+            tls.read_tls(&mut self.stream)?;
+            if let Err(error) = tls.process_new_packets() {
+                let _ = tls.write_tls(&mut self.stream);
+                return Err(std::io::Error::new(ErrorKind::InvalidData, error));
+            }
+        }
     }
 
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
-        self.stream.write_all(bytes.as_ref()).expect("the other side takes the bytes");
+        self.write_all(bytes.as_ref()).expect("the other side takes the bytes");
     }
 
     /// Sends what the other side may refuse to take because it has already closed. Whether it took all.
     pub(crate) fn offer(&mut self, bytes: impl AsRef<[u8]>) -> bool {
-        self.stream.write_all(bytes.as_ref()).is_ok()
+        self.write_all(bytes.as_ref()).is_ok()
     }
 
     /// Sends `bytes` in two writes that the other side reads apart.
@@ -86,7 +169,11 @@ impl Connection {
     }
 
     /// No more bytes from here; the other direction stays open.
-    pub(crate) fn finish_sending(&self) {
+    pub(crate) fn finish_sending(&mut self) {
+        if let Some(tls) = &mut self.tls {
+            tls.send_close_notify();
+            let _ = tls.write_tls(&mut self.stream);
+        }
         // The other side may have reset the connection already; then there is nothing to finish.
         let _ = self.stream.shutdown(Shutdown::Write);
     }
@@ -129,7 +216,7 @@ impl Connection {
             return false;
         }
         let mut buffer = vec![0; 64 * 1024];
-        match self.stream.read(&mut buffer) {
+        match self.read(&mut buffer) {
             Ok(0) => self.end = Some(End::Closed),
             Ok(len) => {
                 self.arrivals.push(Arrival { at: Instant::now(), len });
@@ -138,6 +225,7 @@ impl Connection {
             Err(error) if matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe) => {
                 self.end = Some(End::Reset);
             }
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => self.end = Some(End::Cut),
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) => panic!("nothing came: {error}; so far {}", self.so_far()),
         }

@@ -11,6 +11,7 @@ pub(crate) mod message;
 pub(crate) mod metrics;
 pub(crate) mod proxy;
 pub(crate) mod requests;
+pub(crate) mod tls;
 pub(crate) mod upstream;
 pub(crate) mod world;
 

@@ -129,6 +129,8 @@ pub(crate) struct Proxy {
     pub(crate) data: SocketAddr,
     /// Where it takes requests of any path, if it does.
     pub(crate) passthrough: Option<SocketAddr>,
+    /// Where it takes requests inside TLS.
+    pub(crate) https: Option<SocketAddr>,
     /// Where it answers operators.
     pub(crate) ops: SocketAddr,
     log: Receiver<String>,
@@ -171,6 +173,7 @@ impl Proxy {
         Self {
             data: address("data"),
             passthrough: ready.get("passthrough").map(|_| address("passthrough")),
+            https: ready["https"].as_str().map(|address| address.parse().expect("https")),
             ops: address("ops"),
             child,
             launch,
@@ -187,6 +190,11 @@ impl Proxy {
     /// A caller of the passthrough listener.
     pub(crate) fn cross(&self) -> Connection {
         Connection::to(self.passthrough.expect("the settings have such a listener"))
+    }
+
+    /// Connects with TLS, and asks for `localhost`.
+    pub(crate) fn connect_tls(&self, config: &std::sync::Arc<rustls::ClientConfig>) -> Connection {
+        Connection::to_tls(self.https.expect("a TLS listener"), config)
     }
 
     /// Sends one request on a connection of its own and reads the answer.
