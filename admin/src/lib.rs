@@ -15,6 +15,7 @@ pub mod cli;
 pub mod clock;
 pub mod feed;
 pub mod http;
+pub mod listener;
 pub mod secrets;
 pub mod serve;
 pub mod settings;

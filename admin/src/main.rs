@@ -4,7 +4,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser};
+use cube_admin::app::nodes::node_name_is_valid;
 use cube_admin::app::users::{NewUser, prepare_user};
+use cube_admin::listener::issue::{Issued, Purpose, issue};
 use cube_admin::settings::Settings;
 use cube_admin::store::users;
 use cube_admin::{cli, secrets, serve};
@@ -40,6 +42,23 @@ enum Command {
     Serve,
     /// Print where the key is that proxies need; make it if there is none
     FleetKey,
+    /// Issue a certificate for a proxy, by which the feed knows it (`feed.tls.client_ca`)
+    NodeCert {
+        /// The node's name: `admin.node` of the proxy
+        node: String,
+        /// Where NODE.pem, NODE.key and fleet-ca.pem go
+        #[arg(long, value_name = "DIR", default_value = ".")]
+        dir: PathBuf,
+    },
+    /// Issue a certificate for the feed, which proxies check by fleet-ca.pem (`admin.ca`)
+    FeedCert {
+        /// Host names and addresses by which proxies reach it
+        #[arg(required = true)]
+        hosts: Vec<String>,
+        /// Where HOST.pem, HOST.key and fleet-ca.pem go
+        #[arg(long, value_name = "DIR", default_value = ".")]
+        dir: PathBuf,
+    },
     /// Print the API's description (OpenAPI 3.1)
     Openapi,
     /// Print a script that completes commands in a shell
@@ -93,6 +112,18 @@ async fn run(matches: &ArgMatches) -> anyhow::Result<()> {
             println!("{}", settings.fleet_key_file.display());
             Ok(())
         }
+        Command::NodeCert { node, dir } => {
+            anyhow::ensure!(
+                node_name_is_valid(&node),
+                "a node's name is 1 to 64 of letters, digits, `.`, `_`, `-`"
+            );
+            show(&issue(&settings.state_dir, Purpose::Node, &[node], &dir)?);
+            Ok(())
+        }
+        Command::FeedCert { hosts, dir } => {
+            show(&issue(&settings.state_dir, Purpose::Server, &hosts, &dir)?);
+            Ok(())
+        }
         Command::Openapi => {
             println!("{}", serde_json::to_string_pretty(&cube_admin::http::openapi())?);
             Ok(())
@@ -102,6 +133,15 @@ async fn run(matches: &ArgMatches) -> anyhow::Result<()> {
             Ok(())
         }
     }
+}
+
+fn show(issued: &Issued) {
+    println!(
+        "chain = {}\nkey = {}\nca = {}",
+        issued.chain.display(),
+        issued.key.display(),
+        issued.ca.display()
+    );
 }
 
 fn settings(place: PlaceOptions) -> anyhow::Result<Settings> {

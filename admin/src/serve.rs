@@ -1,16 +1,15 @@
 //! `cube-admin serve`: everything that runs until a signal ends it.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::app::App;
-use crate::settings::Settings;
+use crate::listener::{Listener, Peer};
+use crate::settings::{ListenerSettings, Settings};
 use crate::store::Store;
 use crate::{feed, http, secrets, upkeep};
 
@@ -24,23 +23,20 @@ const GRACE: Duration = Duration::from_secs(5);
 pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     let settings = Arc::new(settings);
     let app = open(Arc::clone(&settings)).await?;
-    let api = bind(settings.api).await?;
-    let feed = bind(settings.feed).await?;
+    let api = bind("api", &settings.api).await?;
+    let feed = bind("feed", &settings.feed).await?;
     let (end, ended) = watch::channel(false);
     tokio::spawn(async move {
         if until_signal().await.is_ok() {
             end.send_replace(true);
         }
     });
-    println!(
-        r#"{{"event":"ready","api":"http://{}","feed":"http://{}"}}"#,
-        api.local_addr()?,
-        feed.local_addr()?
-    );
+    println!(r#"{{"event":"ready","api":"{}","feed":"{}"}}"#, api.url()?, feed.url()?);
     tokio::spawn(upkeep::keep_up(app.clone()));
     // Feeds never end by themselves: the process ends them.
-    tokio::spawn(axum::serve(feed, feed::router(app.clone())).into_future());
-    let service = http::router(app.clone()).into_make_service_with_connect_info::<SocketAddr>();
+    let service = feed::router(app.clone()).into_make_service_with_connect_info::<Peer>();
+    tokio::spawn(axum::serve(feed, service).into_future());
+    let service = http::router(app.clone()).into_make_service_with_connect_info::<Peer>();
     let serving = axum::serve(api, service).with_graceful_shutdown(told_to_end(ended.clone()));
     let mut deadline = ended;
     tokio::select! {
@@ -66,8 +62,11 @@ pub async fn open(settings: Arc<Settings>) -> anyhow::Result<App> {
     Ok(App::new(store, settings, fleet_key).await?)
 }
 
-async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))
+async fn bind(name: &str, settings: &ListenerSettings) -> anyhow::Result<Listener> {
+    let tls = settings.tls.as_ref().map(|files| files.follow()).transpose();
+    let tls = tls.with_context(|| format!("{name}.tls"))?;
+    let address = settings.address;
+    Listener::bind(address, tls).await.with_context(|| format!("cannot listen on {address}"))
 }
 
 async fn until_signal() -> std::io::Result<()> {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 
 const DEFAULT_API: &str = "http://127.0.0.1:8081";
 /// Longest wait for an answer; `Prefer: wait` takes up to 50 s of it.
@@ -46,6 +47,7 @@ impl Client {
         file: Option<PathBuf>,
         api: Option<String>,
         token: Option<String>,
+        ca: Option<&Path>,
     ) -> anyhow::Result<Self> {
         let file = file.map_or_else(default_file, Ok)?;
         let login: Option<Credentials> = match std::fs::read_to_string(&file) {
@@ -61,6 +63,7 @@ impl Client {
         let config = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .timeout_global(Some(PATIENCE))
+            .tls_config(TlsConfig::builder().root_certs(roots(ca)?).build())
             // A DELETE or GET may then say that its body is empty.
             .allow_non_standard_methods(true);
         Ok(Self { agent: config.build().into(), api, token, file, login, wait: None })
@@ -159,4 +162,22 @@ fn write_secret(file: &Path, text: &str) -> std::io::Result<()> {
     let mut made = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&fresh)?;
     writeln!(made, "{text}")?;
     std::fs::rename(fresh, file)
+}
+
+/// By whom the API's certificate may be signed: those whom the system trusts, or those in a file.
+fn roots(ca: Option<&Path>) -> anyhow::Result<RootCerts> {
+    let Some(path) = ca else {
+        let trusted = rustls_native_certs::load_native_certs().certs;
+        let trusted = trusted.iter().map(|certificate| Certificate::from_der(certificate).to_owned());
+        return Ok(RootCerts::from(trusted.collect::<Vec<_>>()));
+    };
+    let text = std::fs::read(path).with_context(|| path.display().to_string())?;
+    let mut certificates = Vec::new();
+    for item in parse_pem(&text) {
+        if let PemItem::Certificate(certificate) = item.with_context(|| path.display().to_string())? {
+            certificates.push(certificate);
+        }
+    }
+    anyhow::ensure!(!certificates.is_empty(), "{}: no certificate in it", path.display());
+    Ok(RootCerts::from(certificates))
 }

@@ -62,12 +62,17 @@ fn with_connection(command: Command) -> Command {
     let token =
         Arg::new("token").long("token").value_name("TOKEN").env("CUBE_ADMIN_TOKEN").hide_env_values(true);
     let file = Arg::new("credentials").long("credentials").value_name("FILE").env("CUBE_ADMIN_CREDENTIALS");
+    let ca = Arg::new("ca").long("ca").value_name("FILE").env("CUBE_ADMIN_CA");
     let wait = Arg::new("wait").long("wait").value_name("SECONDS");
     let json = Arg::new("json").long("json").action(ArgAction::SetTrue).global(true);
     command
         .arg(global(api.help("Where the API is [default: that of the login, else http://127.0.0.1:8081]")))
         .arg(global(token.help("An access token or a PAT, instead of the login's")))
         .arg(global(file.help("Where the login is kept").value_parser(clap::value_parser!(PathBuf))))
+        .arg(global(
+            ca.help("Who may have signed the API's certificate (PEM) [default: whom the system trusts]")
+                .value_parser(clap::value_parser!(PathBuf)),
+        ))
         .arg(global(wait.help("Wait until proxies have the change in force, at most so long")))
         .arg(json.help("Print the API's answer"))
 }
@@ -99,6 +104,7 @@ pub fn run(name: &str, matches: &ArgMatches) -> anyhow::Result<()> {
         matches.get_one::<PathBuf>("credentials").cloned(),
         matches.get_one::<String>("api").cloned(),
         matches.get_one::<String>("token").cloned(),
+        matches.get_one::<PathBuf>("ca").map(PathBuf::as_path),
     )?;
     if name == "login" {
         let username = matches.get_one::<String>("username").context("a username")?;

@@ -10,7 +10,7 @@ mod tables;
 mod usage;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::extract::{ConnectInfo, DefaultBodyLimit, Request, State};
 use axum::http::StatusCode;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
@@ -21,6 +21,7 @@ use subtle::ConstantTimeEq as _;
 use crate::app::nodes::node_name_is_valid;
 use crate::app::{App, AppError};
 use crate::http::{ApiError, ApiResult};
+use crate::listener::Peer;
 
 /// Longest report of a node, in bytes.
 const REPORT_BYTES_MAX: usize = 256 * 1024;
@@ -49,14 +50,27 @@ async fn only_the_fleet(State(app): State<App>, request: Request, next: Next) ->
     next.run(Request::from_parts(parts, body)).await
 }
 
+/// Whether it is a node's name, and the caller's own where callers have certificates.
+fn check_node(peer: &Peer, node: &str) -> ApiResult<()> {
+    if !node_name_is_valid(node) {
+        return Err(AppError::invalid("node", "1 to 64 of letters, digits, `.`, `_`, `-`").into());
+    }
+    if !peer.may_be_node(node) {
+        return Err(AppError::Forbidden("the certificate is another node's").into());
+    }
+    Ok(())
+}
+
 /// A node says how it is.
-async fn report(State(app): State<App>, body: axum::body::Bytes) -> ApiResult<StatusCode> {
+async fn report(
+    State(app): State<App>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    body: axum::body::Bytes,
+) -> ApiResult<StatusCode> {
     let report: NodeReport = serde_json::from_slice(&body).map_err(|error| {
         ApiError::malformed(StatusCode::BAD_REQUEST, "report_invalid", format!("node report: {error}"))
     })?;
-    if !node_name_is_valid(&report.node) {
-        return Err(AppError::invalid("node", "1 to 64 of letters, digits, `.`, `_`, `-`").into());
-    }
+    check_node(&peer, &report.node)?;
     app.nodes.report(&app.store, report).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -4,7 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
-use axum::extract::State;
+use axum::extract::{ConnectInfo, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use cube_wire::feed::{Checksum, Frame, HEARTBEAT_MS};
@@ -12,12 +12,13 @@ use serde::Deserialize;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::SendError;
 
-use crate::app::nodes::node_name_is_valid;
-use crate::app::{App, AppError};
+use super::check_node;
+use crate::app::App;
 use crate::clock::Moment;
 use crate::http::ApiResult;
 use crate::http::Pieces;
 use crate::http::extract::Query;
+use crate::listener::Peer;
 use crate::store::StoreError;
 use crate::store::feed::{Delta, deltas, state};
 
@@ -52,10 +53,12 @@ impl From<SendError<io::Result<Bytes>>> for Ended {
 }
 
 /// `GET /feed/v1/tables?node=…&epoch=…&since=…`
-pub(super) async fn stream(State(app): State<App>, Query(wanted): Query<Wanted>) -> ApiResult<Response> {
-    if !node_name_is_valid(&wanted.node) {
-        return Err(AppError::invalid("node", "1 to 64 of letters, digits, `.`, `_`, `-`").into());
-    }
+pub(super) async fn stream(
+    State(app): State<App>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    Query(wanted): Query<Wanted>,
+) -> ApiResult<Response> {
+    check_node(&peer, &wanted.node)?;
     let (sender, receiver) = mpsc::channel(PIECES);
     tokio::spawn(async move {
         let node = wanted.node.clone();

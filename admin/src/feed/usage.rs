@@ -1,14 +1,16 @@
 //! Finished requests, as proxies tell them.
 
-use axum::extract::State;
+use axum::extract::{ConnectInfo, State};
 use axum::http::StatusCode;
 use cube_wire::feed::UsageRecord;
 use serde::Deserialize;
 
+use super::check_node;
 use crate::app::nodes::node_name_is_valid;
 use crate::app::{App, AppError};
 use crate::http::ApiResult;
 use crate::http::extract::Query;
+use crate::listener::Peer;
 use crate::store::usage;
 
 /// Records of one transaction: a few milliseconds.
@@ -25,11 +27,13 @@ pub(super) struct Source {
 /// A line that cannot be read is logged and passed over: refusing it would keep all that wait behind it from ever arriving.
 pub(super) async fn store(
     State(app): State<App>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
     Query(source): Query<Source>,
     body: axum::body::Bytes,
 ) -> ApiResult<StatusCode> {
-    if !node_name_is_valid(&source.node) || !node_name_is_valid(&source.boot) {
-        return Err(AppError::invalid("node", "1 to 64 of letters, digits, `.`, `_`, `-`").into());
+    check_node(&peer, &source.node)?;
+    if !node_name_is_valid(&source.boot) {
+        return Err(AppError::invalid("boot", "1 to 64 of letters, digits, `.`, `_`, `-`").into());
     }
     let mut records: Vec<UsageRecord> = Vec::new();
     for line in body.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {

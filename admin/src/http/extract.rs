@@ -1,6 +1,6 @@
 //! What entrypoints take: JSON, queries, identifiers, and who asks. Every refusal has our body and the documented status.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use axum::body::to_bytes;
 use axum::extract::{ConnectInfo, FromRequest, FromRequestParts, MatchedPath, Request};
@@ -12,6 +12,7 @@ use utoipa::IntoParams;
 
 use super::error::ApiError;
 use crate::app::{App, AppError, Asker, Principal, Via};
+use crate::listener::Peer;
 use crate::store::Page;
 use crate::store::api_keys::ApiScope;
 
@@ -201,7 +202,7 @@ fn asker(parts: &Parts, app: &App) -> Asker {
 }
 
 pub(super) fn peer(parts: &Parts) -> Option<IpAddr> {
-    parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip().to_canonical())
+    parts.extensions.get::<ConnectInfo<Peer>>().map(|ConnectInfo(peer)| peer.address.ip().to_canonical())
 }
 
 pub(super) fn is_trusted(app: &App, address: IpAddr) -> bool {

@@ -40,7 +40,6 @@ use crate::app::{App, AppError};
 pub use error::{ApiError, ApiResult, ErrorBody, Errors};
 use extract::RequestId;
 pub(crate) use pieces::Pieces;
-pub use secure::OverTls;
 
 /// The API's description, without its entrypoints.
 #[derive(OpenApi)]

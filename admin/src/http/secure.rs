@@ -3,7 +3,7 @@
 //! A request is fine if it came over TLS (to us, or to a trusted proxy that says so in `X-Forwarded-Proto`), or if its caller is on this
 //! machine. Any other one is refused before its credential is looked at; whoever sent it should end that credential.
 
-use axum::extract::{Request, State};
+use axum::extract::{ConnectInfo, Request, State};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::middleware::Next;
@@ -12,10 +12,7 @@ use axum::response::{IntoResponse as _, Response};
 use super::ApiError;
 use super::extract::{client_ip, is_trusted, peer};
 use crate::app::App;
-
-/// Marks requests that came over TLS to a listener of ours; such a listener puts it among the request's extensions.
-#[derive(Clone, Copy, Debug)]
-pub struct OverTls;
+use crate::listener::Peer;
 
 const PATHS: [&str; 2] = ["/api/v1", "/api/scim/v2"];
 
@@ -34,8 +31,9 @@ fn is_for_https(path: &str) -> bool {
     PATHS.into_iter().any(below)
 }
 
+/// Whether the request came over TLS, or from this machine.
 fn came_securely(parts: &Parts, app: &App) -> bool {
-    if parts.extensions.get::<OverTls>().is_some() {
+    if parts.extensions.get::<ConnectInfo<Peer>>().is_some_and(|ConnectInfo(peer)| peer.over_tls) {
         return true;
     }
     let Some(peer) = peer(parts) else { return false };

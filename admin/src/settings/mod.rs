@@ -7,13 +7,15 @@ use std::time::Duration;
 use cube_wire::cidr::Cidr;
 use serde::Deserialize;
 
+use crate::listener::TlsFiles;
+
 /// All settings, checked.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Where the API and the UI are served.
-    pub api: SocketAddr,
+    pub api: ListenerSettings,
     /// Where proxies get their tables.
-    pub feed: SocketAddr,
+    pub feed: ListenerSettings,
     /// Database and fleet key.
     pub state_dir: PathBuf,
     /// The fleet key's file.
@@ -28,6 +30,15 @@ pub struct Settings {
     pub api_keys: ApiKeySettings,
     /// How long things are kept.
     pub keep: KeepSettings,
+}
+
+/// One listener.
+#[derive(Clone, Debug)]
+pub struct ListenerSettings {
+    /// Where.
+    pub address: SocketAddr,
+    /// With what it shakes hands; `None`: it speaks plain HTTP.
+    pub tls: Option<TlsFiles>,
 }
 
 /// Logging in.
@@ -96,8 +107,8 @@ pub enum SettingsError {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct File {
-    api: AddressSection,
-    feed: AddressSection,
+    api: ListenerSection,
+    feed: ListenerSection,
     state: StateSection,
     trusted_proxies: TrustedSection,
     login: LoginSection,
@@ -108,8 +119,18 @@ struct File {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-struct AddressSection {
+struct ListenerSection {
     address: Option<String>,
+    plain_beyond_loopback: Option<bool>,
+    tls: Option<TlsSection>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TlsSection {
+    chain: PathBuf,
+    key: PathBuf,
+    client_ca: Option<PathBuf>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -189,8 +210,8 @@ impl Settings {
         let mut problems = Problems::default();
         let directory = file.state.directory.unwrap_or_else(|| PathBuf::from("cube-admin-state"));
         let settings = Self {
-            api: problems.address("api.address", file.api.address, "127.0.0.1:8081"),
-            feed: problems.address("feed.address", file.feed.address, "127.0.0.1:8082"),
+            api: problems.listener("api", file.api, "127.0.0.1:8081"),
+            feed: problems.listener("feed", file.feed, "127.0.0.1:8082"),
             fleet_key_file: file.state.fleet_key_file.unwrap_or_else(|| directory.join("fleet.key")),
             state_dir: directory,
             trusted_proxies: problems.cidrs(file.trusted_proxies.cidrs),
@@ -279,6 +300,18 @@ impl Problems {
         })
     }
 
+    fn listener(&mut self, name: &str, section: ListenerSection, default: &str) -> ListenerSettings {
+        let address = self.address(&format!("{name}.address"), section.address, default);
+        let tls = section.tls.map(|TlsSection { chain, key, client_ca }| TlsFiles { chain, key, client_ca });
+        if !address.ip().is_loopback() && tls.is_none() && !section.plain_beyond_loopback.unwrap_or(false) {
+            self.0.push(format!(
+                "{name}.address: {address} can be reached from elsewhere, where credentials need [{name}.tls]; \
+                 {name}.plain_beyond_loopback = true if something before it speaks TLS"
+            ));
+        }
+        ListenerSettings { address, tls }
+    }
+
     fn cidrs(&mut self, value: Option<Vec<String>>) -> Vec<Cidr> {
         let texts = value.unwrap_or_else(|| vec!["127.0.0.0/8".to_owned(), "::1/128".to_owned()]);
         let mut cidrs = Vec::new();
@@ -328,6 +361,16 @@ mod tests {
         assert_eq!(problems.len(), 3, "{problems:?}");
         assert!(problems.iter().any(|problem| problem.starts_with("login.window_s")));
         assert!(matches!(Settings::from_toml("[api]\nadress = \"x\""), Err(SettingsError::Syntax(..))));
+    }
+
+    #[test]
+    fn what_can_be_reached_from_elsewhere_needs_tls_or_a_word() {
+        let of = |more: &str| Settings::from_toml(&format!("[feed]\naddress = \"0.0.0.0:8082\"\n{more}"));
+        let Err(SettingsError::Values(problems)) = of("") else { panic!("it is in the clear") };
+        assert!(problems.len() == 1 && problems[0].contains("[feed.tls]"), "{problems:?}");
+        assert!(of("plain_beyond_loopback = true").is_ok());
+        let with = of("[feed.tls]\nchain = \"c\"\nkey = \"k\"").unwrap();
+        assert!(with.feed.tls.is_some() && with.api.tls.is_none());
     }
 
     /// The file that operators start from shows the defaults: without its comment marks it changes nothing.

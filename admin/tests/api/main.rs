@@ -15,5 +15,6 @@ mod roles;
 mod routes;
 mod scopes;
 mod support;
+mod tls;
 mod tokens;
 mod users;
