@@ -4,7 +4,7 @@
 import http from 'k6/http';
 import { check } from 'k6';
 import { Trend } from 'k6/metrics';
-import { callers, chat, duration, fields, url } from './target.js';
+import { bounded, callers, chat, duration, fields, url } from './target.js';
 
 const EVENTS = Number(__ENV.EVENTS || 40);
 const PACE_US = Number(__ENV.PACE_US || 5000);
@@ -14,7 +14,7 @@ export const options = {
   scenarios: { stream: { executor: 'constant-vus', vus: callers, duration, gracefulStop: '10s' } },
   thresholds: {
     checks: ['rate==1'],
-    first_byte: [`p(99)<${__ENV.P99_MS || 250}`],
+    ...bounded('first_byte'),
   },
   summaryTrendStats: ['med', 'p(90)', 'p(99)', 'max'],
 };

@@ -14,6 +14,11 @@ export const refused = demo.refused || {};
 export const callers = Number(__ENV.CALLERS || 32);
 export const duration = __ENV.DURATION || '20s';
 
+/** A bound on the slowest hundredth, where one is asked for (P99_MS): only on a machine that does nothing else does it say much. */
+export function bounded(trend) {
+  return __ENV.P99_MS ? { [trend]: [`p(99)<${__ENV.P99_MS}`] } : {};
+}
+
 /** The URL of an OpenAI path in the domain. */
 export function url(path) {
   return `${origin}/proxy/${domain}${path}`;
