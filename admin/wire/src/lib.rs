@@ -5,7 +5,8 @@
 //! reading lines from a reader that it is given, and knows nothing of HTTP.
 //!
 //! Read in this order: [`ids`] (who and what), [`operation`] (may do what), [`pat`], [`api_key`] and [`jwt`] (the credentials
-//! that say who), [`record`] (one line of a snapshot), [`read`] (many lines), [`feed`] (how they travel), [`seal`] (what of it is secret).
+//! that say who), [`record`] (one line of a snapshot), [`matching`] (when a routing rule holds), [`read`] (many lines), [`feed`]
+//! (how they travel), [`seal`] (what of it is secret).
 #![forbid(unsafe_code)]
 
 pub mod api_key;
@@ -16,6 +17,7 @@ pub mod feed;
 pub mod ids;
 pub mod jwt;
 pub mod lifetime;
+pub mod matching;
 pub mod operation;
 pub mod pat;
 pub mod read;

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use ahash::RandomState;
 use cube_wire::Key;
-use cube_wire::record::{Condition, Matcher as MatcherRecord, RouteRecord};
-use regex::bytes::RegexBuilder;
+use cube_wire::matching::Matcher;
+use cube_wire::record::RouteRecord;
 
 use super::Draft;
 use super::people::check_operation;
 use crate::tables::problem::Fault;
-use crate::tables::rules::{Matcher, Place, Rule, Rules, Test};
+use crate::tables::rules::{Rule, Rules};
 use crate::tables::topology::ClusterIx;
 
 /// What a draft does to rules.
@@ -26,10 +26,6 @@ pub(super) struct RouteDrafts {
 const NAME_LEN_MAX: usize = 255;
 const PRIORITY_MAX: u16 = 1000;
 const EVENT_TYPE_LEN_MAX: usize = 255;
-const PATTERN_LEN_MAX: usize = 4096;
-/// Bytes of a compiled expression, and of what a search in it may fill.
-const REGEX_BYTES_MAX: usize = 1 << 20;
-const REGEX_CACHE_BYTES_MAX: usize = 256 << 10;
 
 impl Draft<'_> {
     pub(super) fn put_route(&mut self, line: usize, record: &RouteRecord) {
@@ -44,7 +40,7 @@ impl Draft<'_> {
         let mut faults = Vec::new();
         check_route(record, &mut faults);
         let matchers: Vec<_> =
-            record.matchers.iter().filter_map(|matcher| compile(matcher, &mut faults)).collect();
+            record.matchers.iter().filter_map(|matcher| Matcher::compile(matcher, &mut faults)).collect();
         if let Some(operation) = &record.operation
             && let Err(fault) = check_operation(operation)
         {
@@ -150,44 +146,4 @@ fn check_route(record: &RouteRecord, faults: &mut Vec<String>) {
         event_type.len() <= EVENT_TYPE_LEN_MAX && event_type.iter().all(u8::is_ascii_graphic),
         "its event_type is not visible ASCII of at most 255 characters",
     );
-}
-
-fn compile(record: &MatcherRecord, faults: &mut Vec<String>) -> Option<Matcher> {
-    let field = || record.field.as_str().into();
-    let (at, needs_field) = match record.condition {
-        Condition::Path => (Place::Path, false),
-        Condition::Method => (Place::Method, false),
-        Condition::Header => (Place::Header(record.field.to_ascii_lowercase().into()), true),
-        Condition::QueryParam => (Place::Query(field()), true),
-        Condition::BodyField => (Place::BodyField(field()), true),
-        Condition::BodyRegex => (Place::Body, false),
-    };
-    let before = faults.len();
-    if needs_field && record.field.is_empty() {
-        faults.push("a matcher that needs a field names none".to_owned());
-    }
-    if record.pattern.is_empty() || record.pattern.len() > PATTERN_LEN_MAX {
-        faults.push(format!("a matcher's pattern is empty or longer than {PATTERN_LEN_MAX} bytes"));
-    }
-    if faults.len() > before {
-        return None;
-    }
-    if !record.is_regex && record.condition != Condition::BodyRegex {
-        return Some(Matcher { at, test: Test::Exact(record.pattern.as_str().into()) });
-    }
-    let regex = RegexBuilder::new(&record.pattern)
-        .size_limit(REGEX_BYTES_MAX)
-        .dfa_size_limit(REGEX_CACHE_BYTES_MAX)
-        .build();
-    match regex {
-        Ok(regex) => Some(Matcher { at, test: Test::Regex(regex) }),
-        Err(error) => {
-            // The crate draws where the fault is, in several lines; the last one says what it is.
-            let error = error.to_string();
-            let why = error.lines().last().unwrap_or_default().trim_start_matches("error: ");
-            let pattern = cube_wire::record::shown(&record.pattern);
-            faults.push(format!("`{pattern}` is no regular expression: {why}"));
-            None
-        }
-    }
 }

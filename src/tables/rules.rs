@@ -11,34 +11,19 @@
 //!
 //! Source: Cube AI's route table, its semantics where it has any.
 
-mod member;
-
 use std::collections::HashMap;
 use std::ops::Range;
 
 use ahash::RandomState;
 use cube_wire::Operation;
-use memchr::memmem;
-use regex::bytes::Regex;
+use cube_wire::matching::Matcher;
+pub use cube_wire::matching::Seen;
 
 use super::topology::{ClusterIx, DomainIx};
-use member::{Found, member};
 
 /// A rule of one generation of the tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RuleIx(u32);
-
-/// What a request says of itself before its body.
-pub trait Seen {
-    /// The path after `/proxy/{domain}`, undecoded.
-    fn path(&self) -> &[u8];
-    /// The method.
-    fn method(&self) -> &[u8];
-    /// The first field of this name (lower case), or nothing.
-    fn header(&self, name: &str) -> &[u8];
-    /// The query, undecoded, without `?`.
-    fn query(&self) -> &[u8];
-}
 
 /// Where a request goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,111 +54,6 @@ pub struct Rule {
     pub(super) priority: u16,
     pub(super) is_default: bool,
     pub(super) matchers: Box<[Matcher]>,
-}
-
-/// One condition of a rule.
-#[derive(Clone, Debug)]
-pub(super) struct Matcher {
-    pub(super) at: Place,
-    pub(super) test: Test,
-}
-
-/// What a matcher looks at.
-#[derive(Clone, Debug)]
-pub(super) enum Place {
-    Path,
-    Method,
-    /// By its name in lower case.
-    Header(Box<str>),
-    Query(Box<str>),
-    /// By its dotted path.
-    BodyField(Box<str>),
-    Body,
-}
-
-/// How it is compared.
-#[derive(Clone, Debug)]
-pub(super) enum Test {
-    Exact(Box<str>),
-    Regex(Regex),
-}
-
-impl Test {
-    fn holds(&self, value: &[u8]) -> bool {
-        match self {
-            Self::Exact(whole) => whole.as_bytes() == value,
-            Self::Regex(regex) => regex.is_match(value),
-        }
-    }
-}
-
-impl Matcher {
-    const fn wants_body(&self) -> bool {
-        matches!(self.at, Place::BodyField(_) | Place::Body)
-    }
-
-    /// Whether it holds of the head; what is about the body holds for now.
-    fn holds_of_head(&self, seen: &impl Seen) -> bool {
-        match &self.at {
-            Place::Path => self.test.holds(seen.path()),
-            Place::Method => self.test.holds(seen.method()),
-            Place::Header(name) => self.test.holds(seen.header(name)),
-            Place::Query(name) => self.holds_of_parameter(parameter(seen.query(), name.as_bytes())),
-            Place::BodyField(_) | Place::Body => true,
-        }
-    }
-
-    fn holds_of_parameter(&self, raw: &[u8]) -> bool {
-        match &self.test {
-            Test::Exact(whole) => decoded(raw).eq(whole.bytes()),
-            Test::Regex(_) if memchr::memchr2(b'%', b'+', raw).is_none() => self.test.holds(raw),
-            Test::Regex(regex) => regex.is_match(&decoded(raw).collect::<Vec<u8>>()),
-        }
-    }
-
-    fn holds_of_body(&self, body: &[u8]) -> bool {
-        match &self.at {
-            Place::Body => self.test.holds(body),
-            Place::BodyField(path) => match member(body, path) {
-                Found::Value(value) => self.test.holds(value.as_bytes()),
-                Found::Absent => self.test.holds(b""),
-                // Not a JSON object: its text has to hold the field's name somewhere, and the pattern is about all of it.
-                Found::NoObject => memmem::find(body, path.as_bytes()).is_some() && self.test.holds(body),
-            },
-            Place::Path | Place::Method | Place::Header(_) | Place::Query(_) => true,
-        }
-    }
-}
-
-/// Value of the first query parameter of that name, undecoded; empty if there is none.
-fn parameter<'q>(query: &'q [u8], name: &[u8]) -> &'q [u8] {
-    let pairs = query.split(|&byte| byte == b'&');
-    let mut pairs = pairs.map(|pair| match memchr::memchr(b'=', pair) {
-        Some(at) => (&pair[..at], &pair[at + 1..]),
-        None => (pair, &[][..]),
-    });
-    pairs.find(|(key, _)| decoded(key).eq(name.iter().copied())).map_or(&[], |(_, value)| value)
-}
-
-/// A part of a query, decoded (`application/x-www-form-urlencoded`). What is no escape stays as it is.
-fn decoded(raw: &[u8]) -> impl Iterator<Item = u8> + '_ {
-    let mut at = 0;
-    std::iter::from_fn(move || {
-        let &byte = raw.get(at)?;
-        at += 1;
-        let nibble = |at: usize| char::from(*raw.get(at)?).to_digit(16).map(|digit| digit as u8);
-        Some(match byte {
-            b'+' => b' ',
-            b'%' => match (nibble(at), nibble(at + 1)) {
-                (Some(high), Some(low)) => {
-                    at += 2;
-                    high << 4 | low
-                }
-                _ => byte,
-            },
-            _ => byte,
-        })
-    })
 }
 
 impl Rule {
