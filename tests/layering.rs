@@ -58,11 +58,26 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
     ("control", &["crate::path"]),
 ];
 
-/// The same for cube-admin, under `admin/src`: SQL never leaves `store`, HTTP never leaves `http` and `feed`, `store` knows no rules.
+/// The same for cube-admin, under `admin/src`: SQL never leaves `store`, HTTP never leaves `http`, `ui` and `feed`, `store` knows no rules.
 const FORBIDDEN_IN_ADMIN: &[(&str, &[&str])] = &[
-    ("app", &["sqlx", "axum", "StatusCode", "utoipa", "crate::http", "crate::feed", "crate::cli"]),
-    ("store", &["axum", "StatusCode", "crate::app", "crate::http", "crate::feed"]),
+    (
+        "app",
+        &[
+            "sqlx",
+            "axum",
+            "StatusCode",
+            "utoipa",
+            "askama",
+            "crate::http",
+            "crate::ui",
+            "crate::feed",
+            "crate::cli",
+        ],
+    ),
+    ("store", &["axum", "StatusCode", "crate::app", "crate::http", "crate::ui", "crate::feed"]),
     ("http", &["sqlx", "crate::cli"]),
+    // Pages call the rules, never our own API over HTTP; of `http` they share what reads a request and what names a status.
+    ("ui", &["sqlx", "ureq", "crate::cli", "crate::feed", "utoipa"]),
     ("feed", &["sqlx", "crate::cli"]),
     ("", &["cube_proxy"]),
 ];

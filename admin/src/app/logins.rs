@@ -112,11 +112,11 @@ impl Keys {
         ring.verifying.iter().map(|(id, key)| (id.clone(), base64url::encode(key))).collect()
     }
 
-    fn sign(&self, claims: &Claims) -> String {
+    pub(super) fn sign(&self, claims: &Claims) -> String {
         self.ring().active.sign(claims)
     }
 
-    fn verify(&self, credential: &[u8], usage: Use, now: u64) -> Result<Claims, JwtFault> {
+    pub(super) fn verify(&self, credential: &[u8], usage: Use, now: u64) -> Result<Claims, JwtFault> {
         let ring = self.ring();
         jwt::verify(credential, usage, now, |kid| {
             ring.verifying.iter().find(|(id, _)| id == kid).map(|(_, key)| key)

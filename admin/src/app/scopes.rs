@@ -19,7 +19,7 @@ use crate::store::{AuditEntry, Listed, Page, WriteTx, pats};
 /// Entity types that are stored and shown, and on which nothing acts.
 const STORED_TYPES: [&str; 6] = ["datasets", "groups", "channels", "clients", "dashboards", "messages"];
 /// What a scope on users may allow; the management API acts on it.
-const USER_OPERATIONS: [&str; 5] = ["read", "update", "delete", "enable", "disable"];
+pub const USER_OPERATIONS: [&str; 5] = ["read", "update", "delete", "enable", "disable"];
 /// Longest name of an operation, in bytes.
 const OPERATION_LEN_MAX: usize = 50;
 

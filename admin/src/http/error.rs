@@ -72,7 +72,7 @@ impl ApiError {
     }
 }
 
-const fn status_of(error: &AppError) -> StatusCode {
+pub(crate) const fn status_of(error: &AppError) -> StatusCode {
     match error {
         AppError::Unauthenticated { .. } => StatusCode::UNAUTHORIZED,
         AppError::Forbidden(_) | AppError::InsufficientScope { .. } => StatusCode::FORBIDDEN,
@@ -117,7 +117,7 @@ impl IntoResponse for ApiError {
 }
 
 /// An error with what caused it, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

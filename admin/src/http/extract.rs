@@ -194,7 +194,7 @@ pub fn bearer(parts: &Parts) -> Result<&str, AppError> {
 #[derive(Clone, Debug)]
 pub struct RequestId(pub String);
 
-fn asker(parts: &Parts, app: &App) -> Asker {
+pub(crate) fn asker(parts: &Parts, app: &App) -> Asker {
     Asker {
         request_id: parts.extensions.get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default(),
         client_ip: client_ip(parts, app).map(|address| address.to_string()),
@@ -207,6 +207,11 @@ pub(super) fn peer(parts: &Parts) -> Option<IpAddr> {
 
 pub(super) fn is_trusted(app: &App, address: IpAddr) -> bool {
     app.settings.trusted_proxies.iter().any(|range| range.contains(address))
+}
+
+/// Whether what the peer says of its own peer (`X-Forwarded-…`) is believed.
+pub(crate) fn peer_is_trusted(parts: &Parts, app: &App) -> bool {
+    peer(parts).is_some_and(|peer| is_trusted(app, peer))
 }
 
 /// The caller's address: the peer, or what a trusted proxy says of its own peer (the last address that no trusted proxy added).

@@ -38,6 +38,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 use crate::app::{App, AppError};
 pub use error::{ApiError, ApiResult, ErrorBody, Errors};
+pub(crate) use error::{chain, status_of};
 use extract::RequestId;
 pub(crate) use pieces::Pieces;
 
@@ -97,6 +98,7 @@ pub fn router(app: App) -> Router {
     router
         .route("/openapi.json", get(move || async move { description }))
         .route("/health", get(health))
+        .merge(crate::ui::router(&app))
         .fallback(nothing_here)
         .layer(middleware::from_fn_with_state(app.clone(), prefer::wait_for_nodes))
         .layer(middleware::from_fn_with_state(app.clone(), secure::demand_https))

@@ -30,6 +30,17 @@ pub struct Settings {
     pub api_keys: ApiKeySettings,
     /// How long things are kept.
     pub keep: KeepSettings,
+    /// The pages.
+    pub ui: UiSettings,
+}
+
+/// The pages.
+#[derive(Clone, Debug)]
+pub struct UiSettings {
+    /// Where browsers reach the proxies (`https://host[:port]`); `None`: where the page was opened, if that was through a proxy.
+    pub proxy_origin: Option<String>,
+    /// Cookies are only for TLS, whatever a trusted peer says of the connection.
+    pub secure_cookies: bool,
 }
 
 /// One listener.
@@ -115,6 +126,14 @@ struct File {
     pats: PatSection,
     api_keys: ApiKeySection,
     keep: KeepSection,
+    ui: UiSection,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct UiSection {
+    proxy_origin: Option<String>,
+    secure_cookies: bool,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -262,6 +281,10 @@ impl Settings {
                 usage: problems.time("keep.usage_days", file.keep.usage_days, 30, DAY_S),
                 audit: problems.time("keep.audit_days", file.keep.audit_days, 400, DAY_S),
             },
+            ui: UiSettings {
+                proxy_origin: problems.origin("ui.proxy_origin", file.ui.proxy_origin),
+                secure_cookies: file.ui.secure_cookies,
+            },
         };
         if problems.0.is_empty() { Ok(settings) } else { Err(SettingsError::Values(problems.0)) }
     }
@@ -310,6 +333,18 @@ impl Problems {
             ));
         }
         ListenerSettings { address, tls }
+    }
+
+    /// `scheme://host[:port]` and nothing after it; empty is none.
+    fn origin(&mut self, key: &str, value: Option<String>) -> Option<String> {
+        let text = value.filter(|text| !text.is_empty())?;
+        let authority = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+        let harmless = |byte: u8| byte.is_ascii_alphanumeric() || b".-:[]".contains(&byte);
+        if !authority.is_some_and(|authority| !authority.is_empty() && authority.bytes().all(harmless)) {
+            self.0
+                .push(format!("{key}: `{text}` is not http:// or https:// with a host and nothing after it"));
+        }
+        Some(text)
     }
 
     fn cidrs(&mut self, value: Option<Vec<String>>) -> Vec<Cidr> {

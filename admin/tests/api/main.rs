@@ -17,4 +17,5 @@ mod scopes;
 mod support;
 mod tls;
 mod tokens;
+mod ui;
 mod users;

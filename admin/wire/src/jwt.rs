@@ -22,6 +22,8 @@ pub enum Use {
     Access,
     /// New tokens, and nothing else.
     Refresh,
+    /// A browser's session with cube-admin's pages, and nothing else: proxies refuse it.
+    Session,
 }
 
 /// What a token says.

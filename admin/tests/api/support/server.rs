@@ -167,6 +167,8 @@ impl Drop for Server {
 pub(crate) fn request(url: &str, method: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
     let agent: ureq::Agent = ureq::Agent::config_builder()
         .http_status_as_error(false)
+        .max_redirects(0)
+        .max_redirects_will_error(false)
         .timeout_global(Some(std::time::Duration::from_secs(60)))
         .allow_non_standard_methods(true)
         .build()
