@@ -314,9 +314,7 @@ async fn export(
             filter.after = events.last().map(|event| event.cursor.clone());
             let mut piece = String::new();
             for event in events {
-                let line = serde_json::to_string(&EventBody::from(event)).unwrap_or_default();
-                piece.push_str(&line);
-                piece.push('\n');
+                piece.push_str(&line(event));
             }
             if sender.send(Ok(Bytes::from(piece))).await.is_err() {
                 return;
@@ -380,4 +378,11 @@ async fn list_by_cursor(
     let events = app.list_audit(&caller.principal, domain, filter, rows).await?;
     let (events, page_info) = paging.cut(events, |event| text_of_cursor(&event.cursor));
     Ok(Body(AuditItems { items: events.into_iter().map(EventBody::from).collect(), page_info }))
+}
+
+/// An event as a line of an export.
+pub(crate) fn line(event: Event) -> String {
+    let mut line = serde_json::to_string(&EventBody::from(event)).unwrap_or_default();
+    line.push('\n');
+    line
 }

@@ -28,9 +28,10 @@ impl Asset {
 const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 
 static ASSETS: LazyLock<Vec<Asset>> = LazyLock::new(|| {
-    let files: [(&str, &str, &[u8]); 4] = [
+    let files: [(&str, &str, &[u8]); 5] = [
         ("style.css", "text/css; charset=utf-8", include_bytes!("../../ui/assets/style.css")),
         ("pages.js", JAVASCRIPT, include_bytes!("../../ui/assets/pages.js")),
+        ("playground.js", JAVASCRIPT, include_bytes!("../../ui/assets/playground.js")),
         (Asset::ICONS, "image/svg+xml", include_bytes!("../../ui/assets/icons.svg")),
         ("mark.svg", "image/svg+xml", include_bytes!("../../ui/assets/mark.svg")),
     ];

@@ -13,6 +13,8 @@
 mod account;
 mod adoption;
 mod assets;
+mod audit;
+mod chart;
 mod confirm;
 mod csp;
 mod deployments;
@@ -25,12 +27,14 @@ mod invitations;
 mod list;
 mod members;
 mod models;
+mod nodes;
 mod origin;
 mod pat_edit;
 mod pat_new;
 mod pats;
 mod people;
 mod permissions;
+mod playground;
 mod roles;
 mod route_test;
 mod routing;
@@ -38,6 +42,8 @@ mod scope_editor;
 mod sessions;
 mod shell;
 mod sign_in;
+mod usage;
+mod users;
 mod view;
 
 use axum::Router;
@@ -68,6 +74,11 @@ pub(crate) fn router(app: &App) -> Router<App> {
         .merge(deployments::routes())
         .merge(routing::routes())
         .merge(route_test::routes())
+        .merge(users::routes())
+        .merge(nodes::routes())
+        .merge(audit::routes())
+        .merge(usage::routes())
+        .merge(playground::routes())
         .merge(csp::pages())
         .route("/ui/{*rest}", any(nothing_here))
         .layer(middleware::from_fn_with_state(app.clone(), shell::around));

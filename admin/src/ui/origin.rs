@@ -27,6 +27,12 @@ impl Origin {
         let scheme_holds = !self.secure || claimed.starts_with("https://");
         !authority.is_empty() && authority.eq_ignore_ascii_case(&self.authority) && scheme_holds
     }
+
+    /// Whether this page came through a proxy.
+    pub(super) fn through_proxy(&self) -> bool {
+        let proxy = self.proxy.as_deref().and_then(|proxy| proxy.split_once("://"));
+        proxy.is_some_and(|(_, authority)| authority.eq_ignore_ascii_case(&self.authority))
+    }
 }
 
 pub(super) fn own_origin(parts: &Parts, app: &App, secure: bool) -> Origin {

@@ -17,7 +17,7 @@ use subtle::ConstantTimeEq as _;
 use super::error::{Shown, UiError};
 use super::form::Form;
 use super::frame::{ErrorPage, Frame, Section, Theme};
-use super::origin::{Origin, cookie, own_origin, browser_has_tls, set_cookie};
+use super::origin::{Origin, browser_has_tls, cookie, own_origin, set_cookie};
 use crate::app::sessions::Session;
 use crate::app::{App, Asker, Principal};
 use crate::http::extract::asker;

@@ -64,4 +64,15 @@ function poll() {
 }
 poll();
 
+// A page that shows what is now looks again as long as somebody looks at it.
+const live = document.querySelector("[data-live]");
+if (live) {
+  setInterval(async () => {
+    const here = document.getElementById(live.id);
+    if (document.hidden || here.contains(document.activeElement)) return;
+    const answer = await fetch(location.href).catch(() => null);
+    if (answer?.ok && !answer.redirected) swap(await answer.text(), live.id);
+  }, 3000);
+}
+
 document.querySelector("[data-focus]")?.focus();
