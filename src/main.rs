@@ -62,6 +62,10 @@ fn serve(arguments: &Arguments) -> Result<(), String> {
         }
         settings.tables.file.clone_from(&arguments.tables);
     }
+    if !settings.process.huge_pages {
+        // Before anything big is allocated. A kernel without the switch has nothing to switch off.
+        let _ = rustix::thread::disable_transparent_huge_pages(true);
+    }
     let settings = Arc::new(settings);
     let mut control = Control::prepare(Arc::clone(&settings)).map_err(|error| error.to_string())?;
     let (addresses, handles) = start_cores(&settings, &mut control)?;

@@ -248,6 +248,8 @@ pub struct Process {
     pub lock_file: Option<PathBuf>,
     /// Start although another instance has the same address: both then share its connections.
     pub allow_second_instance: bool,
+    /// Take memory in pages of 2 MiB where the system has them: faster tables of millions of PATs, for 10 to 15 MiB more at rest.
+    pub huge_pages: bool,
 }
 
 /// What the command line and the environment say, which goes before the file.

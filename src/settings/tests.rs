@@ -204,6 +204,7 @@ fn every_key_that_is_set_arrives() {
         [process]
         lock_file = '/run/lock/x'
         allow_second_instance = true
+        huge_pages = true
         [trusted_proxies]
         cidrs = ['10.0.0.0/8']
     ";
@@ -233,6 +234,7 @@ fn every_key_that_is_set_arrives() {
     expected.upstream.idle_per_endpoint = 0;
     expected.process.lock_file = Some(PathBuf::from("/run/lock/x"));
     expected.process.allow_second_instance = true;
+    expected.process.huge_pages = true;
     expected.trusted_proxies = vec!["10.0.0.0/8".parse().expect("a range")];
     assert_eq!(settings, expected);
 

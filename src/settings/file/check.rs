@@ -37,6 +37,7 @@ pub(super) fn settings(file: &File, problems: &mut Vec<Problem>) -> Settings {
         (&mut settings.cores.pin, file.cores.pin),
         (&mut settings.metering.include_usage, file.metering.include_usage),
         (&mut settings.process.allow_second_instance, file.process.allow_second_instance),
+        (&mut settings.process.huge_pages, file.process.huge_pages),
     ];
     for (target, value) in flags {
         *target = value.unwrap_or(*target);

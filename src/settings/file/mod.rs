@@ -113,7 +113,7 @@ section!(UpstreamSection {
     client_chain: String,
     client_key: String,
 });
-section!(ProcessSection { lock_file: String, allow_second_instance: bool });
+section!(ProcessSection { lock_file: String, allow_second_instance: bool, huge_pages: bool });
 section!(TrustedProxiesSection { cidrs: Vec<String> });
 
 /// A TOML text in which every key is set, for the test of the example.
@@ -314,6 +314,7 @@ impl From<&Settings> for File {
             process: ProcessSection {
                 lock_file: settings.process.lock_file.as_deref().map(text),
                 allow_second_instance: Some(settings.process.allow_second_instance),
+                huge_pages: Some(settings.process.huge_pages),
             },
             trusted_proxies: TrustedProxiesSection {
                 cidrs: Some(settings.trusted_proxies.iter().map(ToString::to_string).collect()),
