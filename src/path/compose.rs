@@ -156,19 +156,22 @@ impl Outgoing {
     }
 }
 
-/// Whether a field of the caller's goes upstream. Connection-level fields and framing are left out by the writer already.
+/// Whether a field of the caller's goes to a model server: credentials and compression are between the caller and us.
 pub(super) fn passes_up(field: &Field, trusts_peer: bool) -> bool {
+    let stays =
+        matches!(field.known, Known::Authorization | Known::XApiKey | Known::Cookie | Known::AcceptEncoding);
+    !stays && may_pass(field, trusts_peer)
+}
+
+/// Whether a field of the caller's goes to any server at all. Connection-level fields and framing are left out by the writer already.
+pub(super) fn may_pass(field: &Field, trusts_peer: bool) -> bool {
     #[expect(
         clippy::wildcard_enum_match_arm,
         reason = "what is not named here is the caller's business and passes"
     )]
     match field.known {
         Known::Host
-        | Known::Authorization
-        | Known::XApiKey
-        | Known::Cookie
         | Known::Expect
-        | Known::AcceptEncoding
         | Known::XRequestId
         | Known::XDomainId
         | Known::XUserId

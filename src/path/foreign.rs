@@ -11,7 +11,7 @@
 
 use http::Method;
 
-use super::compose::Composed;
+use super::compose::{Composed, may_pass};
 use super::exchange::Exchange;
 use super::refuse::Refusal;
 use super::upload::{Outgoing, OutgoingBytes};
@@ -89,30 +89,4 @@ pub(super) fn compose_foreign_head<'o>(
 /// request has been sent, and then it has to be sent again.
 pub(super) fn may_repeat(method: &Method) -> bool {
     method.is_idempotent()
-}
-
-fn may_pass(field: &Field, trusts_peer: bool) -> bool {
-    #[expect(
-        clippy::wildcard_enum_match_arm,
-        reason = "what is not named here is between the caller and the other server, and passes"
-    )]
-    match field.known {
-        Known::Host
-        | Known::Expect
-        | Known::XRequestId
-        | Known::XDomainId
-        | Known::XUserId
-        | Known::XGuardrailsRequest
-        | Known::Http2Settings
-        | Known::ProxyAuthorization
-        | Known::Underscored => false,
-        Known::Forwarded
-        | Known::XForwardedFor
-        | Known::XForwardedHost
-        | Known::XForwardedPort
-        | Known::XForwardedProto
-        | Known::XForwardedOther
-        | Known::XRealIp => trusts_peer,
-        _ => true,
-    }
 }

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 use super::passthrough::default;
-use super::{AccessLogSink, DriverChoice, Overrides, Passthrough, Problem, Settings};
+use super::{AccessLogSink, DriverChoice, Listener, Overrides, Passthrough, Problem, Settings};
 
 /// The whole file.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -243,14 +243,7 @@ impl From<&Settings> for File {
             settings;
         let feed = admin.feed.as_ref();
         Self {
-            listener: ListenerSection {
-                address: Some(listener.address.to_string()),
-                plain_beyond_loopback: Some(listener.plain_beyond_loopback),
-                admin_origin: listener
-                    .admin_origin
-                    .as_ref()
-                    .and_then(|admin| Some(admin.endpoints.first()?.url.to_string())),
-            },
+            listener: ListenerSection::of(listener),
             passthrough: PassthroughSection::of(settings.passthrough.as_deref()),
             tls: tls::section(&settings.tls),
             ops: OpsSection {
@@ -319,6 +312,17 @@ impl From<&Settings> for File {
             trusted_proxies: TrustedProxiesSection {
                 cidrs: Some(settings.trusted_proxies.iter().map(ToString::to_string).collect()),
             },
+        }
+    }
+}
+
+impl ListenerSection {
+    fn of(listener: &Listener) -> Self {
+        let admin = listener.admin_origin.as_ref().and_then(|admin| admin.endpoints.first());
+        Self {
+            address: Some(listener.address.to_string()),
+            plain_beyond_loopback: Some(listener.plain_beyond_loopback),
+            admin_origin: admin.map(|endpoint| endpoint.url.to_string()),
         }
     }
 }
