@@ -40,12 +40,18 @@ pub fn check_foreign_path(path: &[u8]) -> Result<(), TargetError> {
     if is_bad(len, dots) { Err(TargetError::BadPath) } else { Ok(()) }
 }
 
-/// Whether a path's first segment is `name` to any server: decoded, in any case.
+/// Whether a path's first segments are these to any server: decoded, in any case. More may follow.
 #[must_use]
-pub fn first_segment_is(path: &[u8], name: &str) -> bool {
+pub fn begins_with_segments(path: &[u8], segments: &[&str]) -> bool {
     let Some(rest) = path.strip_prefix(b"/") else { return false };
-    let segment = decoded(rest).map_while(|decoded| decoded.filter(|(byte, _)| *byte != b'/'));
-    segment.map(|(byte, _)| byte.to_ascii_lowercase()).eq(name.bytes())
+    let mut bytes = decoded(rest).map(|decoded| decoded.map(|(byte, _)| byte.to_ascii_lowercase()));
+    segments.iter().enumerate().all(|(index, segment)| {
+        segment.bytes().all(|byte| bytes.next() == Some(Some(byte)))
+            && match bytes.next() {
+                None => index + 1 == segments.len(),
+                Some(byte) => byte == Some(b'/'),
+            }
+    })
 }
 
 /// Each byte as it reads decoded once, and whether it was encoded; `None` for an escape that is none.
@@ -119,12 +125,18 @@ mod tests {
     }
 
     #[test]
-    fn a_first_segment_is_known_in_any_spelling() {
+    fn first_segments_are_known_in_any_spelling() {
         for path in ["/feed", "/feed/", "/feed/v1", "/FEED/x", "/%66eed/x", "/f%65%45d", "/feed%2Fv1"] {
-            assert!(first_segment_is(path.as_bytes(), "feed"), "{path}");
+            assert!(begins_with_segments(path.as_bytes(), &["feed"]), "{path}");
         }
         for path in ["/", "/fee", "/feeds/x", "/x/feed", "/%2Ffeed", "feed", ""] {
-            assert!(!first_segment_is(path.as_bytes(), "feed"), "{path}");
+            assert!(!begins_with_segments(path.as_bytes(), &["feed"]), "{path}");
+        }
+        for path in ["/auth/verify", "/auth/verify/x", "/AUTH%2Fver%69fy", "/auth/verify/"] {
+            assert!(begins_with_segments(path.as_bytes(), &["auth", "verify"]), "{path}");
+        }
+        for path in ["/auth", "/auth/", "/auth/verifyx", "/auth/x/verify", "/authverify", "/a/uth/verify"] {
+            assert!(!begins_with_segments(path.as_bytes(), &["auth", "verify"]), "{path}");
         }
     }
 }

@@ -44,7 +44,7 @@ mod tests;
 
 pub use chunk::{ChunkError, ChunkLimits, ChunkScanner, ChunkStep, Scanned};
 pub use field::{FIELDS_CAPACITY, Field, Span};
-pub use foreign::{check_foreign_path, first_segment_is};
+pub use foreign::{begins_with_segments, check_foreign_path};
 pub use framing::{BodyLength, ResponseBody};
 pub use head::{HeadError, HeadLimits, Parsed};
 pub use known::Known;

@@ -4,20 +4,21 @@
 //! travels is said in [`super::foreign`].
 //!
 //! # Not here, on purpose
-//! * The feed, over which proxies get their tables, is never reachable from here, in whatever spelling.
+//! * The feed, over which proxies get their tables, is never reachable from here, in whatever spelling. Nor is `/auth/verify`, which
+//!   says of any credential what it opens: admin answers it by who connects, and here everybody would be us.
 
 use super::exchange::Exchange;
 use super::foreign::{compose_foreign_head, foreign_path};
 use super::refuse::Refusal;
 use super::upload::Outgoing;
 use crate::buf::Lease;
-use crate::http1::first_segment_is;
+use crate::http1::begins_with_segments;
 use crate::tables::{ClusterEntry, EndpointEntry};
 
 /// How records and metrics name all such requests.
 pub(super) const TEMPLATE: &str = "admin";
-/// First segments that are never passed on: the proxy's own, and the feed.
-const KEPT: [&str; 2] = ["proxy", "feed"];
+/// First segments that are never passed on: the proxy's own, the feed, and what answers other proxies' callbacks.
+const KEPT: [&[&str]; 3] = [&["proxy"], &["feed"], &["auth", "verify"]];
 
 /// Proof that a request is cube-admin's to answer.
 pub(crate) struct Visit<'a> {
@@ -42,7 +43,7 @@ pub(crate) fn visit<'a>(ex: &Exchange<'a>) -> Result<Option<Visit<'a>>, Refusal>
         return Ok(None);
     }
     let path = foreign_path(ex).map_err(|_| Refusal::PathInvalid)?;
-    if KEPT.iter().any(|kept| first_segment_is(path, kept)) {
+    if KEPT.iter().any(|kept| begins_with_segments(path, kept)) {
         return Err(Refusal::PathUnknown);
     }
     Ok(Some(Visit { admin }))

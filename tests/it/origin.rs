@@ -104,6 +104,10 @@ fn what_is_the_proxys_or_the_feeds_never_reaches_admin() {
         "/proxy?",
         "/Proxy/acme/v1/models",
         "/%70roxy/acme/v1/models",
+        "/auth/verify",
+        "/auth/verify/sandboxes",
+        "/Auth/%76erify",
+        "/auth%2fverify",
     ] {
         assert_eq!(ask(path), 404, "{path}");
     }

@@ -25,6 +25,7 @@ pub mod sessions;
 pub mod throttle;
 pub mod usage;
 pub mod users;
+pub mod verify;
 
 use std::sync::Arc;
 

@@ -25,6 +25,7 @@ mod secure;
 mod tokens;
 mod usage;
 mod users;
+mod verify;
 
 use axum::extract::Request;
 use axum::http::{HeaderName, HeaderValue, StatusCode};
@@ -83,6 +84,7 @@ fn described() -> (Router<App>, utoipa::openapi::OpenApi) {
         .merge(deployments::routes())
         .merge(models::routes())
         .merge(routes::routes())
+        .merge(verify::routes())
         .split_for_parts()
 }
 
@@ -100,6 +102,7 @@ pub fn router(app: App) -> Router {
         .route("/openapi.json", get(move || async move { description }))
         .route("/health", get(health))
         .merge(crate::ui::router(&app))
+        .merge(verify::below())
         .fallback(nothing_here)
         .layer(middleware::from_fn_with_state(app.clone(), prefer::wait_for_nodes))
         .layer(middleware::from_fn_with_state(app.clone(), secure::demand_https))

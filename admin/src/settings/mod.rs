@@ -1,9 +1,13 @@
 //! What the program runs on, and the file that an operator may write.
 
+mod auth_verify;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use auth_verify::AuthVerifySection;
+pub use auth_verify::{AuthVerify, Needs, PathPattern, VerifyRule};
 use cube_wire::cidr::Cidr;
 use serde::Deserialize;
 
@@ -28,6 +32,8 @@ pub struct Settings {
     pub pats: PatSettings,
     /// API keys.
     pub api_keys: ApiKeySettings,
+    /// Answering the callbacks of other proxies.
+    pub auth_verify: AuthVerify,
     /// How long things are kept.
     pub keep: KeepSettings,
     /// The pages.
@@ -125,6 +131,7 @@ struct File {
     login: LoginSection,
     pats: PatSection,
     api_keys: ApiKeySection,
+    auth_verify: AuthVerifySection,
     keep: KeepSection,
     ui: UiSection,
 }
@@ -233,7 +240,7 @@ impl Settings {
             feed: problems.listener("feed", file.feed, "127.0.0.1:8082"),
             fleet_key_file: file.state.fleet_key_file.unwrap_or_else(|| directory.join("fleet.key")),
             state_dir: directory,
-            trusted_proxies: problems.cidrs(file.trusted_proxies.cidrs),
+            trusted_proxies: problems.cidrs("trusted_proxies.cidrs", file.trusted_proxies.cidrs),
             login: LoginSettings {
                 access_lifetime: problems.time(
                     "login.access_lifetime_s",
@@ -276,6 +283,7 @@ impl Settings {
                     DAY_S,
                 ),
             },
+            auth_verify: file.auth_verify.check(&mut problems),
             keep: KeepSettings {
                 generations: file.keep.generations.unwrap_or(100_000),
                 usage: problems.time("keep.usage_days", file.keep.usage_days, 30, DAY_S),
@@ -347,13 +355,14 @@ impl Problems {
         Some(text)
     }
 
-    fn cidrs(&mut self, value: Option<Vec<String>>) -> Vec<Cidr> {
+    /// Address ranges; without a value, this machine.
+    fn cidrs(&mut self, key: &str, value: Option<Vec<String>>) -> Vec<Cidr> {
         let texts = value.unwrap_or_else(|| vec!["127.0.0.0/8".to_owned(), "::1/128".to_owned()]);
         let mut cidrs = Vec::new();
         for text in texts {
             match text.parse() {
                 Ok(cidr) => cidrs.push(cidr),
-                Err(error) => self.0.push(format!("trusted_proxies.cidrs: `{text}` is {error}")),
+                Err(error) => self.0.push(format!("{key}: `{text}` is {error}")),
             }
         }
         cidrs

@@ -105,6 +105,19 @@ pub async fn find(connection: &mut SqliteConnection, id: DomainId) -> Result<Opt
     row.map(|row| row_of(&row)).transpose()
 }
 
+/// The domain of this identifier or route, as paths of proxies name it: to the letter.
+///
+/// # Errors
+/// The database failed.
+pub async fn named(connection: &mut SqliteConnection, name: &str) -> Result<Option<DomainId>, StoreError> {
+    let query = match uuid::Uuid::parse_str(name) {
+        Ok(id) => sqlx::query_scalar("SELECT id FROM domains WHERE id = ?").bind(id),
+        Err(_) => sqlx::query_scalar("SELECT id FROM domains WHERE alias = ? COLLATE BINARY").bind(name),
+    };
+    let id: Option<uuid::Uuid> = query.fetch_optional(connection).await?;
+    Ok(id.map(DomainId))
+}
+
 /// Who may enter; `None`: there is no such domain.
 ///
 /// # Errors

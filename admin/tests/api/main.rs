@@ -19,3 +19,4 @@ mod tls;
 mod tokens;
 mod ui;
 mod users;
+mod verify;

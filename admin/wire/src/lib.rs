@@ -2,9 +2,10 @@
 //! records of which a snapshot of the tables is made.
 //!
 //! Both sides depend on this crate and on nothing of each other's. It has no runtime, does no I/O beyond
-//! reading lines from a reader that it is given, and knows nothing of HTTP.
+//! reading lines from a reader that it is given, and knows of HTTP no more than methods and paths.
 //!
-//! Read in this order: [`ids`] (who and what), [`operation`] (may do what), [`pat`], [`api_key`] and [`jwt`] (the credentials
+//! Read in this order: [`ids`] (who and what), [`operation`] (may do what), [`operations`] (by
+//! which method and path), [`pat`], [`api_key`] and [`jwt`] (the credentials
 //! that say who), [`record`] (one line of a snapshot), [`matching`] (when a routing rule holds), [`read`] (many lines), [`feed`]
 //! (how they travel), [`seal`] (what of it is secret).
 #![forbid(unsafe_code)]
@@ -19,6 +20,7 @@ pub mod jwt;
 pub mod lifetime;
 pub mod matching;
 pub mod operation;
+pub mod operations;
 pub mod pat;
 pub mod read;
 pub mod record;

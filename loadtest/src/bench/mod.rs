@@ -38,6 +38,10 @@ pub struct Options {
     /// More settings for one of them, `NAME=TOML`: `epoll=[cores]\ndriver="epoll"`.
     #[arg(long = "settings", value_name = "NAME=TOML")]
     pub settings: Vec<String>,
+    /// A cube-proxy as a passthrough listener, `NAME=TOML`: its settings, in which @callback is the URL of a callback that lets
+    /// everything pass. `cached=auth_callback_url="@callback"\ncache_ttl_s=60`.
+    #[arg(long = "passthrough", value_name = "NAME=TOML")]
+    pub passthroughs: Vec<String>,
     /// What to measure besides: direct, relay, nginx, haproxy.
     #[arg(long, value_delimiter = ',', default_value = "direct,relay,nginx,haproxy")]
     pub peers: Vec<String>,
@@ -153,6 +157,12 @@ fn wanted(options: &Options) -> Result<Vec<Peer>> {
         peers.push(Peer { name: name.clone(), kind });
     }
     let default = [format!("cube={}", beside.join("cube-proxy").display())];
+    for passthrough in &options.passthroughs {
+        let (name, toml) = passthrough.split_once('=').context("--passthrough is NAME=TOML")?;
+        let kind =
+            Kind::Passthrough { program: beside.join("cube-proxy"), section: toml.replace("\\n", "\n") };
+        peers.push(Peer { name: name.to_owned(), kind });
+    }
     if options.no_proxy {
         return Ok(peers);
     }

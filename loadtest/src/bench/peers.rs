@@ -28,6 +28,11 @@ pub(super) enum Kind {
         program: PathBuf,
         extra: String,
     },
+    /// Our proxy as a passthrough listener: what the callback costs, and what remembering its decisions saves.
+    Passthrough {
+        program: PathBuf,
+        section: String,
+    },
 }
 
 /// Something to measure, by the name that the table shows.
@@ -98,6 +103,19 @@ impl Peer {
                 pat = Some(people.pat.secret);
                 Launch::new(program).arguments([Path::new("--config"), &file])
             }
+            Kind::Passthrough { program, section } => {
+                let [listener, _] = free_addresses()?;
+                let file = directory.join("proxy.toml");
+                let section = section.replace("@callback", &format!("http://{upstream}/verify"));
+                let passthrough = format!(
+                    "[passthrough]\naddress = \"{address}\"\norigins = [\"http://{upstream}\"]\n{section}"
+                );
+                let tables_file = directory.join("tables.ndjson");
+                tables::write(&tables_file, &tables::records(&People::new()?, &service(upstream)))?;
+                std::fs::write(&file, cube(listener, ops, &tables_file, &passthrough)?)?;
+                pat = Some("a-credential".to_owned());
+                Launch::new(program).arguments([Path::new("--config"), &file])
+            }
         };
         let mut child = launch.on_cpu(cpu).output(Output::File(log.clone())).start()?;
         wait_until_it_answers(&mut child, address, &origin, pat.as_deref()).with_context(|| {
@@ -111,7 +129,9 @@ impl Peer {
     pub(super) fn version(&self) -> String {
         let (program, argument) = match &self.kind {
             Kind::Direct => return String::new(),
-            Kind::Relay { program } | Kind::Cube { program, .. } => (program.clone(), "--version"),
+            Kind::Relay { program } | Kind::Cube { program, .. } | Kind::Passthrough { program, .. } => {
+                (program.clone(), "--version")
+            }
             Kind::Nginx => ("nginx".into(), "-v"),
             Kind::Haproxy => ("haproxy".into(), "-v"),
         };
