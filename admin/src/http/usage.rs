@@ -149,6 +149,7 @@ async fn report(
         user: wanted.user,
         pat: wanted.pat,
         model: wanted.model,
+        in_domains: false,
     };
     let group_by = wanted.group_by.unwrap_or(GroupName::Day).into();
     let listed = app.report_usage(&caller.principal, group_by, filter, page).await?;

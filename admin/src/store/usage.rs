@@ -222,6 +222,8 @@ pub struct UsageFilter {
     pub pat: Option<Uuid>,
     /// For this model.
     pub model: Option<String>,
+    /// Only what was asked of a domain: not what proxies refused before they knew one, nor what they passed on to cube-admin.
+    pub in_domains: bool,
 }
 
 /// What a row of a report is about.
@@ -300,6 +302,9 @@ fn push_filter(query: &mut QueryBuilder<Sqlite>, filter: &UsageFilter) {
         if let Some(id) = id {
             query.push(" AND ").push(column).push(" = ").push_bind(id);
         }
+    }
+    if filter.in_domains && filter.domain.is_none() {
+        query.push(" AND domain_id <> x''");
     }
     if let Some(model) = &filter.model {
         query.push(" AND model = ").push_bind(model.clone());

@@ -28,7 +28,8 @@ pub(super) struct Tick {
 /// A chart, laid out.
 pub(super) struct Chart {
     pub(super) title: &'static str,
-    pub(super) series: [&'static str; 2],
+    /// What each part is called, and the class that gives it its colour.
+    pub(super) series: [(&'static str, &'static str); 2],
     pub(super) shapes: Vec<Shape>,
     pub(super) lines: Vec<String>,
     pub(super) ticks_x: Vec<Tick>,
@@ -39,17 +40,17 @@ pub(super) struct Chart {
 }
 
 /// The drawing's size, in its own units.
-pub(super) const WIDTH: f64 = 640.0;
+const WIDTH: f64 = 460.0;
 const HEIGHT: f64 = 200.0;
 /// What axes need.
-const LEFT: f64 = 48.0;
+const LEFT: f64 = 44.0;
 const BOTTOM: f64 = 22.0;
 const TOP: f64 = 10.0;
 /// Words below the columns at most.
-const TICKS_MAX: usize = 8;
+const TICKS_MAX: usize = 6;
 
 impl Chart {
-    pub(super) fn new(title: &'static str, series: [&'static str; 2], bars: &[Bar]) -> Self {
+    pub(super) fn new(title: &'static str, series: [(&'static str, &'static str); 2], bars: &[Bar]) -> Self {
         let top = nice_top(bars.iter().map(|bar| bar.parts.iter().sum()).max().unwrap_or(0));
         let floor = HEIGHT - BOTTOM;
         let scale = (floor - TOP) / top as f64;
@@ -59,7 +60,7 @@ impl Chart {
         for (at, bar) in bars.iter().enumerate() {
             let x = LEFT + slot * at as f64 + (slot - width) / 2.0;
             let mut below = floor;
-            for (part, class) in bar.parts.iter().zip(["one", "two"]) {
+            for (part, class) in bar.parts.iter().zip(series.map(|(_, class)| class)) {
                 let height = (*part as f64 * scale).max(if *part > 0 { 1.0 } else { 0.0 });
                 below -= height;
                 if *part > 0 {
@@ -100,7 +101,7 @@ impl Chart {
                 .iter()
                 .map(|bar| (bar.label.clone(), grouped(bar.parts[0]), grouped(bar.parts[1])))
                 .collect(),
-            summary: format!("{title} over time: {} {}, {} {}", series[0], total(0), series[1], total(1)),
+            summary: format!("{title} over time: {} {}, {} {}", series[0].0, total(0), series[1].0, total(1)),
         }
     }
 }
@@ -146,7 +147,7 @@ mod tests {
         assert!(nice_top(i64::MAX) == i64::MAX);
         assert_eq!([short(999), short(1_500), short(20_000_000)], ["999", "1.5k", "20M"]);
         let bars: Vec<Bar> = (0..90).map(|at| Bar { label: at.to_string(), parts: [at, 1] }).collect();
-        let chart = Chart::new("Requests", ["a", "b"], &bars);
+        let chart = Chart::new("Requests", [("a", "one"), ("b", "bad")], &bars);
         for shape in &chart.shapes {
             let y: f64 = shape.y.parse().unwrap();
             assert!((0.0..=HEIGHT).contains(&y), "{y}");

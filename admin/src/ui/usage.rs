@@ -71,6 +71,8 @@ fn wanted(asked: &Asked) -> Wanted {
             user: asked.parsed("user"),
             pat: asked.parsed("pat"),
             model: asked.written("model").map(str::to_owned),
+            // What a proxy passed on to these pages is no use of a model.
+            in_domains: true,
         },
         group_by: group.map_or(GroupBy::Model, |(.., by)| *by),
         step_ms,
@@ -239,10 +241,14 @@ fn charts(wanted: &Wanted, over_time: &[(Group, Sum)]) -> Vec<Chart> {
         sums.iter().map(|(label, sum)| Bar { label: label.clone(), parts: parts(sum) }).collect()
     };
     vec![
-        Chart::new("Requests", ["Answered", "Errors"], &bars(&|sum| [sum.requests - sum.errors, sum.errors])),
+        Chart::new(
+            "Requests",
+            [("Answered", "one"), ("Errors", "bad")],
+            &bars(&|sum| [sum.requests - sum.errors, sum.errors]),
+        ),
         Chart::new(
             "Tokens",
-            ["Prompt", "Completion"],
+            [("Prompt", "one"), ("Completion", "two")],
             &bars(&|sum| [sum.prompt_tokens, sum.completion_tokens]),
         ),
     ]

@@ -303,7 +303,7 @@ fn print(options: &Options, line: &Line) -> Result<()> {
         let model = serde_json::to_string(model)?;
         writeln!(
             out,
-            "cube-proxy {origin} → {upstream}\ncube-admin {admin}, user {user}, password {password}\nmetrics    {ops}/metrics\n\
+            "cube-proxy {origin} → {upstream}\ncube-admin {admin}\npages      {origin}/ui/, user {user}, password {password}\nmetrics    {ops}/metrics\n\
              state      {state}\n\n\
              Stream a completion through it (Ctrl-C here ends the demo):\n\n\
              curl -N {origin}/proxy/{domain}/v1/chat/completions \\\n  \

@@ -3,7 +3,7 @@
 use crate::support::{Answer, Browser, Server, between, json, text};
 
 /// What must never be taken for markup.
-const XSS: &str = "\"><script>alert(1)</script><img src=x onerror=alert(1)>'";
+pub(super) const XSS: &str = "\"><script>alert(1)</script><img src=x onerror=alert(1)>'";
 
 fn scope(domain: &str, operation: &str) -> String {
     format!("domains|{domain}|{operation}|{domain}")

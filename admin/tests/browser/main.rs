@@ -1,0 +1,6 @@
+//! The pages in a real browser, through a real proxy: Chromium by WebDriver, on the demo. `tests/ui/run.sh` starts both.
+
+mod access;
+mod life;
+mod playground;
+mod support;
