@@ -20,6 +20,7 @@ pub mod principal;
 mod replay;
 pub mod roles;
 pub mod routes;
+pub mod scim;
 pub mod scopes;
 pub mod sessions;
 pub mod throttle;

@@ -351,7 +351,7 @@ pub(crate) fn check_text(field: &'static str, text: &str) -> Result<(), AppError
     Ok(())
 }
 
-fn username_is_valid(name: &str) -> bool {
+pub(super) fn username_is_valid(name: &str) -> bool {
     name.len() <= USERNAME_LEN_MAX
         && name.as_bytes().first().is_some_and(u8::is_ascii_alphanumeric)
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
@@ -360,7 +360,7 @@ fn username_is_valid(name: &str) -> bool {
 }
 
 /// Only what could never be delivered is refused: nothing but a mail proves an address.
-fn email_is_valid(email: &str) -> bool {
+pub(super) fn email_is_valid(email: &str) -> bool {
     let parts = email.rsplit_once('@');
     email.len() <= TEXT_LEN_MAX
         && !email.chars().any(|character| character.is_control() || character.is_whitespace())

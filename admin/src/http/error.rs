@@ -85,32 +85,44 @@ pub(crate) const fn status_of(error: &AppError) -> StatusCode {
     }
 }
 
-impl IntoResponse for ApiError {
-    fn into_response(self) -> Response {
-        let (status, code, message) = match &self {
+impl ApiError {
+    /// Status, code and text.
+    pub(super) fn parts(&self) -> (StatusCode, &'static str, String) {
+        match self {
             Self::App(error) => (status_of(error), error.code(), error.to_string()),
             Self::BadCredential { what } => {
                 let error = AppError::Unauthenticated { what };
                 (status_of(&error), error.code(), error.to_string())
             }
             Self::Malformed { status, code, message } => (*status, *code, message.clone()),
-        };
+        }
+    }
+
+    /// Tells our log what its reader has to know.
+    pub(super) fn log(&self) {
+        match self {
+            Self::App(AppError::Unauthenticated { what }) | Self::BadCredential { what } => {
+                tracing::debug!(what, "unauthenticated");
+            }
+            Self::App(AppError::Internal(source)) => {
+                tracing::error!(error = %chain(&**source), "internal error")
+            }
+            Self::App(_) | Self::Malformed { .. } => {}
+        }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let (status, code, message) = self.parts();
+        self.log();
         let body = ErrorBody { error: message.clone(), message, code: code.to_owned() };
         let mut response = (status, Json(body)).into_response();
         if let Some(challenge) = self.challenge() {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
         }
-        match self {
-            Self::App(AppError::Unauthenticated { what }) | Self::BadCredential { what } => {
-                tracing::debug!(what, "unauthenticated");
-            }
-            Self::App(AppError::Throttled { retry_after_s }) => {
-                response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(retry_after_s));
-            }
-            Self::App(AppError::Internal(source)) => {
-                tracing::error!(error = %chain(&*source), "internal error")
-            }
-            Self::App(_) | Self::Malformed { .. } => {}
+        if let Self::App(AppError::Throttled { retry_after_s }) = self {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(retry_after_s));
         }
         response
     }

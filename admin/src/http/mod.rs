@@ -20,6 +20,7 @@ mod pieces;
 mod prefer;
 mod roles;
 mod routes;
+mod scim;
 mod scopes;
 mod secure;
 mod tokens;
@@ -81,6 +82,7 @@ fn described() -> (Router<App>, utoipa::openapi::OpenApi) {
         .merge(pats::routes())
         .merge(scopes::routes())
         .merge(api_keys::routes())
+        .merge(scim::routes())
         .merge(deployments::routes())
         .merge(models::routes())
         .merge(routes::routes())
@@ -116,8 +118,8 @@ async fn health() -> Response {
     ([(axum::http::header::CONTENT_TYPE, media_type)], body).into_response()
 }
 
-async fn nothing_here() -> ApiError {
-    AppError::NotFound("path").into()
+async fn nothing_here(uri: axum::http::Uri) -> Response {
+    scim::in_family(uri.path(), AppError::NotFound("path").into())
 }
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -140,7 +142,8 @@ async fn name_request(mut request: Request, next: Next) -> Response {
     tracing::info!(request_id = %id, %method, %path, status = status.as_u16(), took_ms, "request");
     if status == StatusCode::METHOD_NOT_ALLOWED && response.headers().get("content-type").is_none() {
         let allow = response.headers().get("allow").cloned();
-        response = ApiError::malformed(status, "method_not_allowed", "method not allowed").into_response();
+        let error = ApiError::malformed(status, "method_not_allowed", "method not allowed");
+        response = scim::in_family(&path, error);
         if let Some(allow) = allow {
             response.headers_mut().insert("allow", allow);
         }

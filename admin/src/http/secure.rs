@@ -7,20 +7,20 @@ use axum::extract::{ConnectInfo, Request, State};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::middleware::Next;
-use axum::response::{IntoResponse as _, Response};
+use axum::response::Response;
 
-use super::ApiError;
 use super::extract::{client_ip, is_trusted, peer};
+use super::{ApiError, scim};
 use crate::app::App;
 use crate::listener::Peer;
 
-const PATHS: [&str; 2] = ["/api/v1", "/api/scim/v2"];
+const PATHS: [&str; 2] = ["/api/v1", scim::BASE];
 
 pub(super) async fn demand_https(State(app): State<App>, request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
     if is_for_https(parts.uri.path()) && !came_securely(&parts, &app) {
-        return ApiError::malformed(StatusCode::FORBIDDEN, "https_required", "HTTPS is required")
-            .into_response();
+        let error = ApiError::malformed(StatusCode::FORBIDDEN, "https_required", "HTTPS is required");
+        return scim::in_family(parts.uri.path(), error);
     }
     next.run(Request::from_parts(parts, body)).await
 }
@@ -33,12 +33,14 @@ fn is_for_https(path: &str) -> bool {
 
 /// Whether the request came over TLS, or from this machine.
 fn came_securely(parts: &Parts, app: &App) -> bool {
-    if parts.extensions.get::<ConnectInfo<Peer>>().is_some_and(|ConnectInfo(peer)| peer.over_tls) {
-        return true;
-    }
-    let Some(peer) = peer(parts) else { return false };
-    is_trusted(app, peer) && forwarded_over_https(parts)
+    came_over_https(parts, app)
         || client_ip(parts, app).is_some_and(|client| client.to_canonical().is_loopback())
+}
+
+/// Whether the caller's own connection was one over TLS.
+pub(super) fn came_over_https(parts: &Parts, app: &App) -> bool {
+    parts.extensions.get::<ConnectInfo<Peer>>().is_some_and(|ConnectInfo(peer)| peer.over_tls)
+        || peer(parts).is_some_and(|peer| is_trusted(app, peer) && forwarded_over_https(parts))
 }
 
 /// Every hop that says something says `https`.

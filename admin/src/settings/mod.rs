@@ -18,6 +18,8 @@ use crate::listener::TlsFiles;
 pub struct Settings {
     /// Where the API and the UI are served.
     pub api: ListenerSettings,
+    /// Where callers see the API, without a slash at its end: what links in answers begin with.
+    pub public_url: Option<String>,
     /// Where proxies get their tables.
     pub feed: ListenerSettings,
     /// Database and fleet key.
@@ -125,6 +127,7 @@ pub enum SettingsError {
 #[serde(deny_unknown_fields, default)]
 struct File {
     api: ListenerSection,
+    public: PublicSection,
     feed: ListenerSection,
     state: StateSection,
     trusted_proxies: TrustedSection,
@@ -134,6 +137,12 @@ struct File {
     auth_verify: AuthVerifySection,
     keep: KeepSection,
     ui: UiSection,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct PublicSection {
+    url: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -237,6 +246,7 @@ impl Settings {
         let directory = file.state.directory.unwrap_or_else(|| PathBuf::from("cube-admin-state"));
         let settings = Self {
             api: problems.listener("api", file.api, "127.0.0.1:8081"),
+            public_url: problems.origin("public.url", file.public.url),
             feed: problems.listener("feed", file.feed, "127.0.0.1:8082"),
             fleet_key_file: file.state.fleet_key_file.unwrap_or_else(|| directory.join("fleet.key")),
             state_dir: directory,

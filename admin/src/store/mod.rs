@@ -26,6 +26,7 @@ pub mod pats;
 mod published;
 pub mod roles;
 pub mod routes;
+pub mod scim;
 pub mod scopes;
 pub mod tx;
 pub mod usage;

@@ -246,47 +246,67 @@ pub async fn has_member(
     Ok(found.bind(&role.id).bind(user.0).fetch_one(connection).await?)
 }
 
-/// Gives a role to a user, who must exist.
+/// Gives a role to a user, who must exist. Whoever had it by a group has it besides from then on.
 ///
 /// # Errors
 /// The database failed.
 pub async fn add_member(tx: &mut WriteTx, role: &RoleRow, user: UserId) -> Result<(), StoreError> {
-    sqlx::query("INSERT INTO role_members (role_id, user_id) VALUES (?, ?) ON CONFLICT DO NOTHING")
-        .bind(&role.id)
-        .bind(user.0)
-        .execute(tx.connection())
-        .await?;
+    sqlx::query(
+        "INSERT INTO role_members (role_id, user_id) VALUES (?, ?) ON CONFLICT DO UPDATE SET given = 1",
+    )
+    .bind(&role.id)
+    .bind(user.0)
+    .execute(tx.connection())
+    .await?;
     tx.touch(Key::Grant(user, role.domain));
     Ok(())
 }
 
-/// Takes a role from a user; whether that user had it.
+/// Takes a role from a user; whether that user had been given it. Whoever has it by a group too keeps it.
 ///
 /// # Errors
 /// The database failed.
 pub async fn remove_member(tx: &mut WriteTx, role: &RoleRow, user: UserId) -> Result<bool, StoreError> {
-    let result = sqlx::query("DELETE FROM role_members WHERE role_id = ? AND user_id = ?")
-        .bind(&role.id)
-        .bind(user.0)
-        .execute(tx.connection())
-        .await?;
+    let result =
+        sqlx::query("UPDATE role_members SET given = 0 WHERE role_id = ? AND user_id = ? AND given = 1")
+            .bind(&role.id)
+            .bind(user.0)
+            .execute(tx.connection())
+            .await?;
     if changed(&result) {
+        forget_ungiven(tx, role.domain).await?;
         tx.touch(Key::Grant(user, role.domain));
     }
     Ok(changed(&result))
 }
 
-/// Takes a role from everybody.
+/// Takes a role from everybody but those who have it by a group.
 ///
 /// # Errors
 /// The database failed.
 pub async fn remove_all_members(tx: &mut WriteTx, role: &RoleRow) -> Result<(), StoreError> {
     touch_members(tx, role).await?;
-    sqlx::query("DELETE FROM role_members WHERE role_id = ?").bind(&role.id).execute(tx.connection()).await?;
+    sqlx::query("UPDATE role_members SET given = 0 WHERE role_id = ?")
+        .bind(&role.id)
+        .execute(tx.connection())
+        .await?;
+    forget_ungiven(tx, role.domain).await
+}
+
+/// Removes members of the domain's roles to whom nobody gives their role any more: neither somebody nor a group.
+async fn forget_ungiven(tx: &mut WriteTx, domain: DomainId) -> Result<(), StoreError> {
+    sqlx::query(
+        "DELETE FROM role_members WHERE given = 0 AND role_id IN (SELECT id FROM roles WHERE domain_id = ?)
+         AND NOT EXISTS (SELECT 1 FROM scim_group_roles m JOIN scim_group_members g ON g.group_id = m.group_id
+         WHERE m.role_id = role_members.role_id AND g.user_id = role_members.user_id)",
+    )
+    .bind(domain.0)
+    .execute(tx.connection())
+    .await?;
     Ok(())
 }
 
-/// Takes every role of the domain from a user; whether there was one.
+/// Takes every role of the domain from a user; whether there was one that somebody had given. Those by groups stay.
 ///
 /// # Errors
 /// The database failed.
@@ -296,13 +316,15 @@ pub async fn remove_from_domain(
     user: UserId,
 ) -> Result<bool, StoreError> {
     let result = sqlx::query(
-        "DELETE FROM role_members WHERE user_id = ? AND role_id IN (SELECT id FROM roles WHERE domain_id = ?)",
+        "UPDATE role_members SET given = 0 WHERE given = 1 AND user_id = ?
+         AND role_id IN (SELECT id FROM roles WHERE domain_id = ?)",
     )
     .bind(user.0)
     .bind(domain.0)
     .execute(tx.connection())
     .await?;
     if changed(&result) {
+        forget_ungiven(tx, domain).await?;
         tx.touch(Key::Grant(user, domain));
     }
     Ok(changed(&result))

@@ -83,7 +83,8 @@ pub struct UserFilter {
     pub seen_by: Option<UserId>,
 }
 
-const UNIQUE: &[(&str, &str)] = &[("users.username", "username"), ("users.email", "email")];
+const UNIQUE: &[(&str, &str)] =
+    &[("users.username", "username"), ("users.email", "email"), ("users_by_scim_name", "username")];
 
 /// Adds a user.
 ///
@@ -258,6 +259,13 @@ pub async fn delete(tx: &mut WriteTx, id: UserId) -> Result<bool, StoreError> {
     )
     .bind(id.0)
     .fetch_all(tx.connection())
+    .await?;
+    sqlx::query(
+        "UPDATE scim_groups SET revision = revision + 1 WHERE id IN
+         (SELECT group_id FROM scim_group_members WHERE user_id = ?)",
+    )
+    .bind(id.0)
+    .execute(tx.connection())
     .await?;
     let result = sqlx::query("DELETE FROM users WHERE id = ?").bind(id.0).execute(tx.connection()).await?;
     for pat in pats {

@@ -13,6 +13,7 @@ mod prefer;
 mod reports;
 mod roles;
 mod routes;
+mod scim;
 mod scopes;
 mod support;
 mod tls;

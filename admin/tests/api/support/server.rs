@@ -113,6 +113,18 @@ impl Server {
         }
     }
 
+    /// The records that a new proxy would get.
+    pub(crate) fn snapshot(&self) -> Vec<Value> {
+        use cube_wire::feed::Frame;
+        let url = format!("{}/feed/v1/tables?node=asking", self.feed);
+        let request = ureq::get(url).header("authorization", format!("Bearer {}", node_token(self)));
+        let reader = BufReader::new(request.call().expect("the feed opens").into_body().into_reader());
+        let mut lines = reader.lines().map(|line| line.expect("a line"));
+        lines.next().expect("a heading");
+        let records = lines.take_while(|line| Frame::from_line(line.as_bytes()).is_none());
+        records.map(|line| serde_json::from_str(&line).expect("JSON")).collect()
+    }
+
     /// An access token.
     #[track_caller]
     pub(crate) fn log_in(&self, username: &str, password: &str) -> String {

@@ -1,0 +1,334 @@
+//! Groups, their members, and the roles that these have by being members.
+
+use std::collections::BTreeSet;
+
+use cube_wire::{DomainId, Key, UserId};
+use sqlx::sqlite::SqliteRow;
+use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection};
+use uuid::Uuid;
+
+use super::Search;
+use crate::clock::Moment;
+use crate::store::{Listed, Page, StoreError, WriteTx};
+
+/// A group.
+#[derive(Clone, Debug)]
+pub struct GroupRow {
+    /// Which.
+    pub id: Uuid,
+    /// Unique, whatever its case.
+    pub display_name: String,
+    /// The provider's identifier.
+    pub external_id: Option<String>,
+    /// How often it or its members changed.
+    pub revision: i64,
+    /// Since when.
+    pub created_at: Moment,
+    /// Last change.
+    pub updated_at: Moment,
+}
+
+/// A member of a group.
+#[derive(Clone, Debug)]
+pub struct MemberRow {
+    /// Who.
+    pub user: UserId,
+    /// What the provider calls the user.
+    pub user_name: String,
+}
+
+/// A role that the members of a group have.
+#[derive(Clone, Debug)]
+pub struct MappingRow {
+    /// Which.
+    pub id: Uuid,
+    /// Whose members.
+    pub group: Uuid,
+    /// That group's name.
+    pub group_name: String,
+    /// The role's domain.
+    pub domain: DomainId,
+    /// The role.
+    pub role: String,
+    /// The role's name.
+    pub role_name: String,
+    /// Since when.
+    pub created_at: Moment,
+}
+
+const UNIQUE: &[(&str, &str)] = &[
+    ("scim_groups.display_name", "displayName"),
+    ("scim_group_roles.group_id", "the mapping of this group to this role"),
+];
+
+/// Adds a group without members.
+///
+/// # Errors
+/// [`StoreError::Taken`] for the name.
+pub async fn insert(tx: &mut WriteTx, group: &GroupRow) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO scim_groups (id, display_name, external_id, created_at, updated_at) VALUES (?, ?, ?, ?, ?)",
+    )
+    .bind(group.id)
+    .bind(&group.display_name)
+    .bind(&group.external_id)
+    .bind(group.created_at)
+    .bind(group.updated_at)
+    .execute(tx.connection())
+    .await
+    .map_err(|error| StoreError::taken(error, UNIQUE))?;
+    Ok(())
+}
+
+/// Changes a group's names, and counts the revision on.
+///
+/// # Errors
+/// [`StoreError::Taken`] for the name.
+pub async fn replace(tx: &mut WriteTx, group: &GroupRow) -> Result<(), StoreError> {
+    sqlx::query(
+        "UPDATE scim_groups SET display_name = ?, external_id = ?, updated_at = ?, revision = revision + 1 WHERE id = ?",
+    )
+    .bind(&group.display_name)
+    .bind(&group.external_id)
+    .bind(group.updated_at)
+    .bind(group.id)
+    .execute(tx.connection())
+    .await
+    .map_err(|error| StoreError::taken(error, UNIQUE))?;
+    Ok(())
+}
+
+/// The group with this identifier.
+///
+/// # Errors
+/// The database failed.
+pub async fn find(connection: &mut SqliteConnection, id: Uuid) -> Result<Option<GroupRow>, StoreError> {
+    let row =
+        sqlx::query("SELECT * FROM scim_groups WHERE id = ?").bind(id).fetch_optional(connection).await?;
+    Ok(row.as_ref().map(row_of))
+}
+
+/// Groups that fit.
+///
+/// # Errors
+/// The database failed.
+pub async fn list(
+    connection: &mut SqliteConnection,
+    search: &Search,
+) -> Result<Listed<GroupRow>, StoreError> {
+    let filter = |query: &mut QueryBuilder<Sqlite>| {
+        if let Some(condition) = &search.condition {
+            query.push(" WHERE ");
+            condition.push(query);
+        }
+    };
+    let mut count = QueryBuilder::<Sqlite>::new("SELECT COUNT(*) FROM scim_groups");
+    filter(&mut count);
+    let total = count.build_query_scalar().fetch_one(&mut *connection).await?;
+    if search.page.limit == 0 {
+        return Ok(Listed { total, rows: Vec::new() });
+    }
+    let mut query = QueryBuilder::<Sqlite>::new("SELECT * FROM scim_groups");
+    filter(&mut query);
+    query.push(" ORDER BY ");
+    if let Some(order) = &search.order {
+        order.push(&mut query);
+    }
+    query.push("scim_groups.created_at, scim_groups.id LIMIT ").push_bind(search.page.limit);
+    query.push(" OFFSET ").push_bind(search.page.offset);
+    let rows = query.build().fetch_all(connection).await?;
+    Ok(Listed { total, rows: rows.iter().map(row_of).collect() })
+}
+
+/// The members of a group, in the order of their identifiers.
+///
+/// # Errors
+/// The database failed.
+pub async fn members(connection: &mut SqliteConnection, id: Uuid) -> Result<Vec<MemberRow>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT u.id, COALESCE(u.scim_user_name, u.username) AS name FROM scim_group_members m
+         JOIN users u ON u.id = m.user_id WHERE m.group_id = ? ORDER BY m.user_id",
+    );
+    let rows = rows.bind(id).fetch_all(connection).await?;
+    let member = |row: &SqliteRow| MemberRow { user: UserId(row.get("id")), user_name: row.get("name") };
+    Ok(rows.iter().map(member).collect())
+}
+
+/// Puts users into a group and takes others out, with the roles that the group is mapped to. The users to put in exist.
+///
+/// # Errors
+/// [`StoreError::Gone`] for a user who does not exist.
+pub async fn change_members(
+    tx: &mut WriteTx,
+    group: Uuid,
+    add: &BTreeSet<UserId>,
+    remove: &BTreeSet<UserId>,
+) -> Result<(), StoreError> {
+    for user in add {
+        sqlx::query(
+            "INSERT INTO scim_group_members (group_id, user_id) VALUES (?, ?) ON CONFLICT DO NOTHING",
+        )
+        .bind(group)
+        .bind(user.0)
+        .execute(tx.connection())
+        .await?;
+    }
+    for user in remove {
+        sqlx::query("DELETE FROM scim_group_members WHERE group_id = ? AND user_id = ?")
+            .bind(group)
+            .bind(user.0)
+            .execute(tx.connection())
+            .await?;
+    }
+    for (role, domain) in roles_of(tx.connection(), group).await? {
+        for user in add.iter().chain(remove) {
+            settle(tx, &role, domain, *user).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Deletes a group. Its members stay, without the roles that it gave them.
+///
+/// # Errors
+/// The database failed.
+pub async fn delete(tx: &mut WriteTx, group: Uuid) -> Result<(), StoreError> {
+    let members = member_ids(tx.connection(), group).await?;
+    let roles = roles_of(tx.connection(), group).await?;
+    sqlx::query("DELETE FROM scim_groups WHERE id = ?").bind(group).execute(tx.connection()).await?;
+    for (role, domain) in roles {
+        for user in &members {
+            settle(tx, &role, domain, *user).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Gives a role to whoever is in a group.
+///
+/// # Errors
+/// [`StoreError::Taken`]: it is so already.
+pub async fn map(tx: &mut WriteTx, mapping: &MappingRow, by: UserId) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO scim_group_roles (id, group_id, role_id, created_by, created_at) VALUES (?, ?, ?, ?, ?)",
+    )
+    .bind(mapping.id)
+    .bind(mapping.group)
+    .bind(&mapping.role)
+    .bind(by.0)
+    .bind(mapping.created_at)
+    .execute(tx.connection())
+    .await
+    .map_err(|error| StoreError::taken(error, UNIQUE))?;
+    settle_all(tx, mapping).await
+}
+
+/// Takes a role from whoever has it only by being in a group.
+///
+/// # Errors
+/// The database failed.
+pub async fn unmap(tx: &mut WriteTx, mapping: &MappingRow) -> Result<(), StoreError> {
+    sqlx::query("DELETE FROM scim_group_roles WHERE id = ?")
+        .bind(mapping.id)
+        .execute(tx.connection())
+        .await?;
+    settle_all(tx, mapping).await
+}
+
+const MAPPINGS: &str = "SELECT m.id, m.group_id, m.role_id, m.created_at, g.display_name, r.name, r.domain_id
+    FROM scim_group_roles m JOIN scim_groups g ON g.id = m.group_id JOIN roles r ON r.id = m.role_id";
+
+/// One mapping.
+///
+/// # Errors
+/// The database failed.
+pub async fn find_mapping(
+    connection: &mut SqliteConnection,
+    id: Uuid,
+) -> Result<Option<MappingRow>, StoreError> {
+    let mut query = QueryBuilder::<Sqlite>::new(MAPPINGS);
+    query.push(" WHERE m.id = ").push_bind(id);
+    Ok(query.build().fetch_optional(connection).await?.as_ref().map(mapping_of))
+}
+
+/// All mappings, by the group's name.
+///
+/// # Errors
+/// The database failed.
+pub async fn list_mappings(
+    connection: &mut SqliteConnection,
+    page: Page,
+) -> Result<Listed<MappingRow>, StoreError> {
+    let total =
+        sqlx::query_scalar("SELECT COUNT(*) FROM scim_group_roles").fetch_one(&mut *connection).await?;
+    let mut query = QueryBuilder::<Sqlite>::new(MAPPINGS);
+    query.push(" ORDER BY g.display_name, r.name, m.id LIMIT ").push_bind(page.limit);
+    query.push(" OFFSET ").push_bind(page.offset);
+    let rows = query.build().fetch_all(connection).await?;
+    Ok(Listed { total, rows: rows.iter().map(mapping_of).collect() })
+}
+
+async fn settle_all(tx: &mut WriteTx, mapping: &MappingRow) -> Result<(), StoreError> {
+    for user in member_ids(tx.connection(), mapping.group).await? {
+        settle(tx, &mapping.role, mapping.domain, user).await?;
+    }
+    Ok(())
+}
+
+async fn member_ids(connection: &mut SqliteConnection, group: Uuid) -> Result<Vec<UserId>, StoreError> {
+    let ids: Vec<Uuid> = sqlx::query_scalar("SELECT user_id FROM scim_group_members WHERE group_id = ?")
+        .bind(group)
+        .fetch_all(connection)
+        .await?;
+    Ok(ids.into_iter().map(UserId).collect())
+}
+
+async fn roles_of(
+    connection: &mut SqliteConnection,
+    group: Uuid,
+) -> Result<Vec<(String, DomainId)>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT r.id, r.domain_id FROM scim_group_roles m JOIN roles r ON r.id = m.role_id WHERE m.group_id = ?",
+    );
+    let rows = rows.bind(group).fetch_all(connection).await?;
+    Ok(rows.iter().map(|row| (row.get("id"), DomainId(row.get("domain_id")))).collect())
+}
+
+/// Makes a user a member of a role if some group says so, and no member any more if none does and nobody gave it.
+async fn settle(tx: &mut WriteTx, role: &str, domain: DomainId, user: UserId) -> Result<(), StoreError> {
+    for statement in [
+        "INSERT INTO role_members (role_id, user_id, given) SELECT ?1, ?2, 0 WHERE EXISTS (
+         SELECT 1 FROM scim_group_roles m JOIN scim_group_members g ON g.group_id = m.group_id
+         WHERE m.role_id = ?1 AND g.user_id = ?2) ON CONFLICT DO NOTHING",
+        "DELETE FROM role_members WHERE role_id = ?1 AND user_id = ?2 AND given = 0 AND NOT EXISTS (
+         SELECT 1 FROM scim_group_roles m JOIN scim_group_members g ON g.group_id = m.group_id
+         WHERE m.role_id = ?1 AND g.user_id = ?2)",
+    ] {
+        sqlx::query(statement).bind(role).bind(user.0).execute(tx.connection()).await?;
+    }
+    tx.touch(Key::Grant(user, domain));
+    Ok(())
+}
+
+fn row_of(row: &SqliteRow) -> GroupRow {
+    GroupRow {
+        id: row.get("id"),
+        display_name: row.get("display_name"),
+        external_id: row.get("external_id"),
+        revision: row.get("revision"),
+        created_at: row.get("created_at"),
+        updated_at: row.get("updated_at"),
+    }
+}
+
+fn mapping_of(row: &SqliteRow) -> MappingRow {
+    MappingRow {
+        id: row.get("id"),
+        group: row.get("group_id"),
+        group_name: row.get("display_name"),
+        domain: DomainId(row.get("domain_id")),
+        role: row.get("role_id"),
+        role_name: row.get("name"),
+        created_at: row.get("created_at"),
+    }
+}
