@@ -31,7 +31,7 @@ impl Answers for Ops {
 impl Ops {
     fn is_ready(&self) -> bool {
         let state = &self.0;
-        state.ready.get() && !state.draining.get() && !state.stale.get()
+        (state.ready.get() || !state.wants_tables()) && !state.draining.get() && !state.stale.get()
     }
 
     fn readiness(&self) -> Reply {
@@ -41,7 +41,7 @@ impl Ops {
             not_ready("draining")
         } else if state.stale.get() {
             not_ready("the tables are older than admin.staleness_max_s")
-        } else if state.ready.get() {
+        } else if self.is_ready() {
             Reply::text(StatusCode::OK, "ready\n")
         } else if state.published.borrow().is_none() {
             not_ready("no tables")

@@ -107,6 +107,12 @@ impl State {
         (self.tell.borrow_mut())(event);
     }
 
+    /// Whether there is anything to decide with tables: a proxy that only has a passthrough listener to serve is ready without them.
+    pub(super) fn wants_tables(&self) -> bool {
+        let Settings { tables, admin, passthrough, .. } = &*self.settings;
+        tables.file.is_some() || admin.feed.is_some() || passthrough.is_none()
+    }
+
     /// Number of the tables published last; 0: there are none, or they are those of a database in which nothing has happened.
     pub(super) fn generation(&self) -> u64 {
         self.published.borrow().as_ref().map_or(0, |published| published.tables.generation())

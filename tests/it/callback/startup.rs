@@ -104,6 +104,17 @@ fn a_callback_without_a_listener_for_it_is_no_listener_with_a_callback() {
     assert!(said.contains("does nothing without passthrough.address"), "{said}");
 }
 
+/// Nothing on a passthrough listener is decided with tables.
+#[test]
+fn a_proxy_that_only_passes_requests_through_is_ready_without_tables() {
+    let api = Upstream::bind();
+    let mut launch = open(&api);
+    launch.settings.unset("tables.file");
+    assert_eq!(launch.start().ops("/readyz").status(), 200);
+    let with_tables = open(&api);
+    assert_eq!(with_tables.start().ops("/readyz").status(), 503, "tables are named, and hold nothing");
+}
+
 #[test]
 fn a_proxy_that_ends_lets_go_of_this_listener_too() {
     let api = Upstream::bind();
