@@ -1,20 +1,23 @@
 //! What the relay allocates, counted: nothing per event, in every way that an event can pass.
 //!
-//! A real core runs in this process, on its own thread; the model server and the caller are plain blocking sockets that allocate
-//! nothing while they count, so whatever is counted is the core's.
+//! A real core runs in this process, on its own thread, and only what that thread allocates is counted; the model server and the caller
+//! are plain blocking sockets, or rustls over one.
 
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use cube_proxy::cli::{Command, DevCert};
 use cube_proxy::cores::{self, Addresses, CoreMessage, CoreStart, Load, Reply};
 use cube_proxy::record::RecordSender;
 use cube_proxy::settings::Settings;
 use cube_proxy::tables::{NoResolver, Tables, digest_of};
-use cube_proxy::tls::TermsMaker;
+use cube_proxy::tls::{TermsMaker, certificates, provider};
 use cube_wire::pat::mint;
 use cube_wire::{DomainId, PatId, PatIds, UserId};
 
@@ -22,11 +25,22 @@ struct Counting;
 
 static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
 
+thread_local! {
+    /// What this thread allocates is counted.
+    static COUNTS: Cell<bool> = const { Cell::new(false) };
+}
+
+fn count() {
+    if COUNTS.get() {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
 #[expect(unsafe_code, reason = "a global allocator is an unsafe trait; it only counts and passes on")]
 // SAFETY: every call is passed on to the system's allocator unchanged.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        count();
         // SAFETY: the caller's promise, passed on.
         unsafe { System.alloc(layout) }
     }
@@ -37,7 +51,7 @@ unsafe impl GlobalAlloc for Counting {
     }
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        count();
         // SAFETY: the caller's promise, passed on.
         unsafe { System.realloc(pointer, layout, size) }
     }
@@ -84,15 +98,17 @@ fn start(upstream: SocketAddr, settings: &str) -> Proxy {
 
     let settings = Settings::parse(settings).expect("settings of this test");
     let terms = TermsMaker::new(&settings).load(false).expect("no files").terms;
-    let listener = cores::bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a free port");
-    let address = cores::bound_address(&listener).expect("it is bound");
+    let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
+    let tls_listener = settings.tls.is_on().then(|| cores::bind(loopback).expect("a free port"));
+    let listener = cores::bind(loopback).expect("a free port");
+    let address = cores::bound_address(tls_listener.as_ref().unwrap_or(&listener)).expect("it is bound");
     let (handle, inbox) = cores::inbox().expect("descriptors");
     let start = CoreStart {
         core: 0,
         cpu: None,
         listener,
         passthrough: None,
-        tls_listener: None,
+        tls_listener,
         terms,
         inbox,
         siblings: vec![handle.clone()],
@@ -103,13 +119,48 @@ fn start(upstream: SocketAddr, settings: &str) -> Proxy {
         rates: None,
         records: RecordSender::closed(),
     };
-    cores::spawn(start, |_, _, _| {}).expect("a thread");
+    // Called on the core's own thread: what the test itself does over TLS is not counted.
+    cores::spawn(start, |_, _, _| COUNTS.set(true)).expect("a thread");
     handle.send(CoreMessage::Adopt(Arc::new(tables), Reply::none())).expect("the core lives");
     // Messages are obeyed in order: who has this answer speaks to a core that has tables.
     let (reply, answer) = std::sync::mpsc::channel();
     handle.send(CoreMessage::Report(reply)).expect("the core lives");
     answer.recv().expect("the core answers");
     Proxy { address, pat: secret }
+}
+
+trait Stream: Read + Write {}
+
+impl<T: Read + Write> Stream for T {}
+
+/// Certificates of this test, the proxy's settings with them, and what its caller connects with.
+struct Tls {
+    dir: PathBuf,
+    settings: String,
+    client: Arc<rustls::ClientConfig>,
+}
+
+impl Tls {
+    fn make(version: &'static rustls::SupportedProtocolVersion) -> Self {
+        let dir = std::env::temp_dir().join(format!("cube-proxy-allocations-tls-{}", std::process::id()));
+        let mut settings = Vec::new();
+        let command = Command::DevCert(DevCert { dir: dir.clone(), names: Vec::new() });
+        command.run(&mut settings, &mut Vec::new()).expect("a certificate");
+        let mut roots = rustls::RootCertStore::empty();
+        let ca = certificates(&dir.join("ca.pem")).expect("it was just written");
+        roots.add(ca[0].clone()).expect("an authority");
+        let client =
+            rustls::ClientConfig::builder_with_provider(provider()).with_protocol_versions(&[version]);
+        let client = client.expect("a version of ring's").with_root_certificates(roots).with_no_client_auth();
+        let settings = String::from_utf8(settings).expect("text");
+        Self { dir, settings, client: Arc::new(client) }
+    }
+
+    fn over(&self, stream: TcpStream) -> impl Stream {
+        let name = "localhost".try_into().expect("a name");
+        let tls = rustls::ClientConnection::new(Arc::clone(&self.client), name).expect("a configuration");
+        rustls::StreamOwned::new(tls, stream)
+    }
 }
 
 /// How the scripted model server frames its stream.
@@ -145,7 +196,13 @@ fn serve_one(listener: &TcpListener, pace: &mut TcpStream, framing: Framing) {
 }
 
 /// Allocations while [`COUNTED`] events pass one by one.
-fn allocations_per_stream(settings: &str, framing: Framing, body: &str, version: &str) -> u64 {
+fn allocations_per_stream(
+    settings: &str,
+    tls: Option<&Tls>,
+    framing: Framing,
+    body: &str,
+    version: &str,
+) -> u64 {
     let upstream = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let proxy = start(upstream.local_addr().expect("bound"), settings);
     let pacer = TcpListener::bind("127.0.0.1:0").expect("a free port");
@@ -154,8 +211,12 @@ fn allocations_per_stream(settings: &str, framing: Framing, body: &str, version:
     let (mut pace, _) = pacer.accept().expect("just connected");
     let server = std::thread::spawn(move || serve_one(&upstream, &mut pace, framing));
 
-    let mut caller = TcpStream::connect(proxy.address).expect("the core listens");
+    let caller = TcpStream::connect(proxy.address).expect("the core listens");
     caller.set_read_timeout(Some(Duration::from_secs(20))).expect("a socket option");
+    let mut caller: Box<dyn Stream> = match tls {
+        None => Box::new(caller),
+        Some(tls) => Box::new(tls.over(caller)),
+    };
     let request = format!(
         "POST /proxy/demo/v1/chat/completions {version}\r\nhost: t\r\nauthorization: Bearer {}\r\ncontent-length: {}\r\n\r\n{body}",
         proxy.pat,
@@ -206,9 +267,16 @@ fn relaying_an_event_allocates_nothing_in_any_framing() {
         ("on epoll", "[cores]\ndriver = \"epoll\"", Framing::Chunked, asked, "HTTP/1.1"),
     ];
     for (name, settings, framing, body, version) in cases {
-        let counted = allocations_per_stream(settings, framing, body, version);
+        let counted = allocations_per_stream(settings, None, framing, body, version);
         assert_eq!(counted, 0, "{name}: {counted} allocations for {COUNTED} events");
     }
+    for version in [&rustls::version::TLS13, &rustls::version::TLS12] {
+        let tls = Tls::make(version);
+        let counted = allocations_per_stream(&tls.settings, Some(&tls), Framing::Chunked, asked, "HTTP/1.1");
+        let _ = std::fs::remove_dir_all(&tls.dir);
+        assert_eq!(counted, 0, "inside TLS {version:?}: {counted} allocations for {COUNTED} events");
+    }
+    COUNTS.set(true);
     let before = ALLOCATIONS.load(Ordering::Relaxed);
     drop(std::hint::black_box(vec![0_u8; 1]));
     assert!(ALLOCATIONS.load(Ordering::Relaxed) > before, "the counter counts");

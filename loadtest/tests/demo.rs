@@ -38,7 +38,20 @@ fn start(arguments: &[&str]) -> (Child, Line) {
         );
     }
     let mut child = Command::new(demo)
-        .args(["--no-build", "--json", "--port", "0", "--ops-port", "0", "--admin-port", "0", "--cores", "1"])
+        .args([
+            "--no-build",
+            "--json",
+            "--port",
+            "0",
+            "--https-port",
+            "0",
+            "--ops-port",
+            "0",
+            "--admin-port",
+            "0",
+            "--cores",
+            "1",
+        ])
         .args(arguments)
         .stdout(Stdio::piped())
         .spawn()

@@ -7,7 +7,7 @@ use super::CliError;
 use crate::control::feed::fleet_key;
 use crate::settings::{Overrides, Settings};
 use crate::tables::{NoResolver, Resolve, SystemResolver, Tables};
-use crate::tls::TermsMaker;
+use crate::tls::{TermsMaker, client_terms};
 
 /// Arguments of `check`.
 #[derive(Clone, Debug, clap::Args)]
@@ -45,6 +45,11 @@ impl Check {
             match fleet_key(&feed.fleet_key_file) {
                 Ok(_) => writeln!(out, "# tables: from the feed of {}", feed.origin)?,
                 Err(error) => wrong.push(error.into()),
+            }
+            if feed.origin.tls
+                && let Err(error) = client_terms(&feed.trust)
+            {
+                wrong.push(error.into());
             }
         }
         match TermsMaker::new(&settings).load(true) {

@@ -1,13 +1,15 @@
-//! Commands that do something and end, without serving anybody: `pat new` and `check`.
+//! Commands that do something and end, without serving anybody: `pat new`, `check` and `dev-cert`.
 //!
 //! Each writes to the writers that it is given and returns what went wrong, so tests call them as `main` does.
 
 mod check;
+mod dev_cert;
 mod pat;
 
 use std::io::{self, Write};
 
 pub use check::Check;
+pub use dev_cert::DevCert;
 pub use pat::{PatCommand, PatNew};
 
 use crate::control::feed::FeedError;
@@ -26,6 +28,8 @@ pub enum Command {
     },
     /// Say what is wrong with the settings and the tables, or what they amount to.
     Check(Check),
+    /// Make a certificate for development, and the authority that signs it.
+    DevCert(DevCert),
 }
 
 /// Why a command did not do what it was asked.
@@ -40,6 +44,18 @@ pub enum CliError {
     /// A certificate or a key cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// A certificate could not be made.
+    #[error("cannot make a certificate: {0}")]
+    Certificate(#[from] rcgen::Error),
+    /// A file could not be written.
+    #[error("{}: {error}", path.display())]
+    File {
+        /// The file.
+        path: std::path::PathBuf,
+        /// What the system said.
+        #[source]
+        error: io::Error,
+    },
     /// The tables are wrong; all problems are in the text.
     #[error("{}: {error}", path.display())]
     Tables {
@@ -72,6 +88,7 @@ impl Command {
         match self {
             Self::Pat { command: PatCommand::New(new) } => new.run(out, aside),
             Self::Check(check) => check.run(out),
+            Self::DevCert(dev_cert) => dev_cert.run(out),
         }
     }
 }

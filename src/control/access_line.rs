@@ -34,6 +34,8 @@ struct Line<'a> {
     cluster: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     endpoint: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    upstream_fault: Option<&'a str>,
     attempts: u32,
     status: u16,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -80,6 +82,7 @@ pub(super) fn write_line(out: &mut Vec<u8>, record: &RequestRecord) {
         model: record.model.as_deref(),
         cluster: record.cluster.as_deref(),
         endpoint: record.endpoint.as_deref(),
+        upstream_fault: record.upstream_fault.as_deref(),
         attempts: record.attempts,
         status: record.status,
         code: record.code,
@@ -156,6 +159,7 @@ mod tests {
             series: 5,
             cluster: Some(Arc::from("gpu")),
             endpoint: Some(Arc::from("http://10.0.0.1:8000")),
+            upstream_fault: Some("UnknownIssuer".into()),
             attempts: 2,
             status: 200,
             code: None,
@@ -177,7 +181,7 @@ mod tests {
                 r#""path":"/v1/chat/completions","operation":"llm_chat_completions","#,
                 r#""domain":"01010101-0101-0101-0101-010101010101","user":"02020202-0202-0202-0202-020202020202","#,
                 r#""pat":"03030303-0303-0303-0303-030303030303","model":"a \"quoted\"\nname","cluster":"gpu","#,
-                r#""endpoint":"http://10.0.0.1:8000","attempts":2,"status":200,"ending":"upstream_cut","#,
+                r#""endpoint":"http://10.0.0.1:8000","upstream_fault":"UnknownIssuer","attempts":2,"status":200,"ending":"upstream_cut","#,
                 r#""bytes_in":100,"bytes_out":2000,"stream":true,"events":40,"prompt_tokens":9,"#,
                 r#""completion_tokens":38,"estimated":true,"first_byte_ms":1234.567,"duration_ms":3000.0}"#,
                 "\n"

@@ -44,6 +44,8 @@ closed_label! {
         Answered = "answered",
         /// No connection: refused, unreachable, reset.
         ConnectFailed = "connect_failed",
+        /// A connection, and no agreement on TLS: mostly its certificate.
+        HandshakeFailed = "handshake_failed",
         /// No connection in time.
         ConnectTimeout = "connect_timeout",
         /// A pooled connection was closed before it answered.

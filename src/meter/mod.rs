@@ -57,7 +57,7 @@ pub struct Meter {
     /// From an upstream's head to its being sent to the caller, nanoseconds.
     pub overhead_response: Histogram<14>,
     /// Attempts at endpoints.
-    pub attempts: Tally<AttemptOutcome, 8>,
+    pub attempts: Tally<AttemptOutcome, 9>,
     estimated: Counter,
 
     // Touched when something goes wrong, or once per tick.

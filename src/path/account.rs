@@ -14,6 +14,7 @@ use crate::local::Local;
 use crate::meter::CancelPhase;
 use crate::operations::{Endpoint, UsageKind};
 use crate::record::{Ending, RequestId, RequestRecord};
+use crate::socket::HandshakeFault;
 use crate::sse::UsageReader;
 use crate::tables::{ClusterEntry, CredentialFault, EndpointEntry, Identity, ModelEntry};
 
@@ -120,6 +121,11 @@ impl<'a> Account<'a> {
         self.record.cluster = Some(Arc::clone(&cluster.label));
         self.record.endpoint = Some(Arc::clone(&endpoint.url));
         self.record.attempts += 1;
+    }
+
+    /// An endpoint's TLS is wrong; how, goes into the record and nowhere else.
+    pub(crate) fn upstream_fault(&mut self, fault: &HandshakeFault) {
+        self.record.upstream_fault = Some(fault.to_string().into());
     }
 
     /// The request is about to be sent: what the proxy itself added until now, if it is the first attempt and the body was not

@@ -130,7 +130,8 @@ pub(crate) fn compose_head(
     let user = permit.user_id().0.hyphenated().encode_lower(&mut uuid);
     writer = writer.field("x-user-id", user.as_bytes());
     if !trusts_peer {
-        writer = writer.field("x-forwarded-for", ex.down.peer_text()).field("x-forwarded-proto", b"http");
+        writer =
+            writer.field("x-forwarded-for", ex.down.peer_text()).field("x-forwarded-proto", ex.down.scheme());
     }
     if let Some(credential) = &endpoint.credential {
         writer = writer.line(&credential.line);

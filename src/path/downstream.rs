@@ -79,6 +79,11 @@ impl Downstream {
         self.peer_text.as_bytes()
     }
 
+    /// How the caller speaks to us.
+    pub(crate) const fn scheme(&self) -> &'static [u8] {
+        if self.socket.is_tls() { b"https" } else { b"http" }
+    }
+
     /// What has been received and not consumed.
     pub(crate) fn unread(&self) -> &[u8] {
         self.unread.lease.as_ref().map_or(&[], |lease| &lease[self.unread.start..])

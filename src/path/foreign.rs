@@ -71,7 +71,7 @@ pub(super) fn compose_foreign_head<'o>(
     for (known, name, value) in [
         (Known::XForwardedFor, "x-forwarded-for", ex.down.peer_text()),
         (Known::XForwardedHost, "x-forwarded-host", host),
-        (Known::XForwardedProto, "x-forwarded-proto", &b"http"[..]),
+        (Known::XForwardedProto, "x-forwarded-proto", ex.down.scheme()),
     ] {
         let said = trusts_peer && request.field(known).is_some();
         if !said && !value.is_empty() {

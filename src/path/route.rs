@@ -15,11 +15,12 @@ use super::foreign::may_repeat;
 use super::origin::{Visit, compose_visit_head};
 use super::passthrough::{Crossed, compose_crossed_head};
 use super::refuse::Refusal;
+use super::secure;
 use crate::clock::Moment;
 use crate::meter::{AttemptOutcome, RetryReason};
 use crate::tables::{ClusterEntry, EndpointEntry};
-use crate::upstream::Link;
 use crate::upstream::balance::{Candidate, pick};
+use crate::upstream::{Destination, Link, OpenFault};
 
 /// Proof that an endpoint answers: the point of no return for retries lies behind it.
 pub(crate) struct Routed {
@@ -220,12 +221,12 @@ fn choose(ex: &Exchange<'_>, cluster: &ClusterEntry, tried: &Tried) -> Option<us
     let upstreams = &ex.local.upstreams;
     let candidates = |aside_too: bool| {
         cluster.endpoints.iter().enumerate().map(move |(index, endpoint)| {
-            let address = endpoint.addrs.first().copied();
+            let to = first_of(endpoint);
             Candidate {
                 weight: endpoint.weight,
-                in_flight: address.map_or(0, |a| upstreams.in_flight(a)),
+                in_flight: to.map_or(0, |to| upstreams.in_flight(to)),
                 excluded: tried.has_failed(index)
-                    || (!aside_too && address.is_none_or(|a| upstreams.is_aside(a, now))),
+                    || (!aside_too && to.is_none_or(|to| upstreams.is_aside(to, now))),
             }
         })
     };
@@ -233,9 +234,14 @@ fn choose(ex: &Exchange<'_>, cluster: &ClusterEntry, tried: &Tried) -> Option<us
     pick(candidates(false), random).or_else(|| pick(candidates(true), random))
 }
 
+/// The destination that speaks for all of an endpoint's.
+fn first_of(endpoint: &EndpointEntry) -> Option<Destination> {
+    endpoint.addrs.first().map(|&address| Destination::new(address, endpoint.identity.as_ref()))
+}
+
 fn fail(ex: &Exchange<'_>, endpoint: &EndpointEntry) {
-    if let Some(&address) = endpoint.addrs.first()
-        && ex.local.upstreams.failed(address, ex.local.clock.read())
+    if let Some(to) = first_of(endpoint)
+        && ex.local.upstreams.failed(to, ex.local.clock.read())
     {
         ex.local.meter.ejections.bump();
     }
@@ -257,7 +263,12 @@ async fn connect(
     let (refusal, outcome) = match open_link(ex, endpoint, fresh, deadline, false).await {
         Opened::Done(Ok(link)) => return Ok(link),
         Opened::Gone => return Err(Unconnected::Gone),
-        Opened::Done(Err(_)) => (Refusal::UpstreamUnreachable, AttemptOutcome::ConnectFailed),
+        Opened::Done(Err(OpenFault::Handshake(_))) => {
+            (Refusal::UpstreamUnreachable, AttemptOutcome::HandshakeFailed)
+        }
+        Opened::Done(Err(OpenFault::Connect(_))) => {
+            (Refusal::UpstreamUnreachable, AttemptOutcome::ConnectFailed)
+        }
         Opened::Expired => (Refusal::UpstreamTimeout, AttemptOutcome::ConnectTimeout),
     };
     ex.local.meter.attempts.bump(outcome);
@@ -267,7 +278,7 @@ async fn connect(
 
 /// How an attempt at a connection ended.
 pub(super) enum Opened {
-    Done(std::io::Result<Link>),
+    Done(Result<Link, OpenFault>),
     Gone,
     Expired,
 }
@@ -282,18 +293,27 @@ pub(super) async fn open_link(
     deadline: Moment,
     aside: bool,
 ) -> Opened {
-    let upstreams = &ex.local.upstreams;
-    if !fresh && let Some(link) = endpoint.addrs.iter().find_map(|&a| upstreams.reuse(a)) {
+    let (upstreams, identity) = (&ex.local.upstreams, endpoint.identity.as_ref());
+    let kept = |&address: &_| upstreams.reuse(Destination::new(address, identity));
+    if !fresh && let Some(link) = endpoint.addrs.iter().find_map(kept) {
         return Opened::Done(Ok(link));
     }
     ex.down.watch.set(deadline);
-    let mut last = Opened::Done(Err(std::io::ErrorKind::NotFound.into()));
+    let terms = ex.local.terms();
+    let nowhere = std::io::ErrorKind::NotFound.into();
+    let mut last = Opened::Done(Err(OpenFault::Connect(nowhere)));
     for &address in &*endpoint.addrs {
-        let opening = upstreams.open(address);
+        let to = Destination::new(address, identity);
+        let opening = upstreams.open(to, identity, &terms.upstream, &ex.local.buffers);
         let mut opening = std::pin::pin!(opening);
         last = std::future::poll_fn(|cx| {
             if let std::task::Poll::Ready(opened) = opening.as_mut().poll(cx) {
-                return std::task::Poll::Ready(Opened::Done(opened));
+                return std::task::Poll::Ready(Opened::Done(opened.map(|(link, agreed)| {
+                    if let Some(agreed) = agreed {
+                        ex.local.meter.handshakes_up.bump(secure::outcome_of_agreed(agreed));
+                    }
+                    link
+                })));
             }
             if (aside || ex.body.is_done()) && ex.poll_caller_gone(cx).is_ready() {
                 return std::task::Poll::Ready(Opened::Gone);
@@ -301,8 +321,13 @@ pub(super) async fn open_link(
             ex.down.watch.poll_expired(cx).map(|_| Opened::Expired)
         })
         .await;
-        if !matches!(last, Opened::Done(Err(_))) {
-            break;
+        match &last {
+            Opened::Done(Err(OpenFault::Handshake(fault))) => {
+                ex.local.meter.handshakes_up.bump(secure::outcome_of(fault));
+                ex.account.upstream_fault(fault);
+            }
+            Opened::Done(Err(OpenFault::Connect(_))) => {}
+            Opened::Done(Ok(_)) | Opened::Gone | Opened::Expired => break,
         }
     }
     last

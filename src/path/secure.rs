@@ -29,9 +29,8 @@ pub(super) async fn secure(local: &Local, socket: &mut Socket) -> bool {
     let turn = async || local.turnstile.pass().await;
     let outcome = match watch.race(socket.accept_tls(config, &local.buffers, turn)).await {
         Ok(Ok(agreed)) => {
-            let Agreed { version, resumed } = agreed;
-            local.meter.tls_versions.bump(version_of(version));
-            if resumed { HandshakeOutcome::Resumed } else { HandshakeOutcome::Full }
+            local.meter.tls_versions.bump(version_of(agreed.version));
+            outcome_of_agreed(agreed)
         }
         Ok(Err(fault)) => outcome_of(&fault),
         Err(_expired) => HandshakeOutcome::Timeout,
@@ -80,7 +79,11 @@ impl Drop for Place<'_> {
     }
 }
 
-pub(super) fn version_of(version: ProtocolVersion) -> TlsVersion {
+pub(super) const fn outcome_of_agreed(agreed: Agreed) -> HandshakeOutcome {
+    if agreed.resumed { HandshakeOutcome::Resumed } else { HandshakeOutcome::Full }
+}
+
+fn version_of(version: ProtocolVersion) -> TlsVersion {
     if version == ProtocolVersion::TLSv1_3 { TlsVersion::Tls13 } else { TlsVersion::Tls12 }
 }
 

@@ -135,6 +135,8 @@ pub struct RequestRecord {
     pub cluster: Option<Arc<str>>,
     /// The last endpoint it was sent to.
     pub endpoint: Option<Arc<str>>,
+    /// What was wrong with the TLS of an endpoint, for those who run it; callers are not told.
+    pub upstream_fault: Option<Box<str>>,
     /// Attempts at endpoints.
     pub attempts: u32,
     /// The status that the caller got; 499 if it left before there was one; 0 if none was sent.
@@ -179,6 +181,7 @@ impl Default for RequestRecord {
             series: 0,
             cluster: None,
             endpoint: None,
+            upstream_fault: None,
             attempts: 0,
             status: 0,
             code: None,

@@ -143,6 +143,8 @@ pub struct Feed {
     pub fleet_key_file: PathBuf,
     /// Where the last good tables and unsent usage lie. Of this instance alone.
     pub state_dir: PathBuf,
+    /// Whom it must be certified by if the origin is https, and what we show it.
+    pub trust: Trust,
 }
 
 /// `[limits]`. What exceeds one of them is refused with the status named here; none is zero.

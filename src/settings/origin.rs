@@ -1,4 +1,4 @@
-//! Where another service is found: `http://host:port`, and nothing behind it.
+//! Where another service is found: `http://host:port` or `https://host:port`, and nothing behind it.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,6 +6,8 @@ use std::str::FromStr;
 /// An origin that we connect to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin {
+    /// `https`: it must prove that it is `host`.
+    pub tls: bool,
     /// A name, or an address without brackets.
     pub host: String,
     /// Never 0.
@@ -18,10 +20,10 @@ impl FromStr for Origin {
     /// # Errors
     /// What is wrong with it, as half a sentence.
     fn from_str(url: &str) -> Result<Self, &'static str> {
-        if url.starts_with("https://") {
-            return Err("https is not supported yet; use http on a trusted network");
-        }
-        let rest = url.strip_prefix("http://").ok_or("it must begin with http://")?;
+        let (tls, rest) = match url.strip_prefix("https://") {
+            Some(rest) => (true, rest),
+            None => (false, url.strip_prefix("http://").ok_or("it must begin with http:// or https://")?),
+        };
         let authority = rest.strip_suffix('/').unwrap_or(rest);
         let (host, port) = authority.rsplit_once(':').ok_or("it needs a port, as http://127.0.0.1:8082")?;
         let digits = port.bytes().all(|byte| byte.is_ascii_digit());
@@ -35,7 +37,7 @@ impl FromStr for Origin {
             None if is_name(host) => host,
             None => return Err("the host is neither a name nor an address"),
         };
-        Ok(Self { host: host.to_owned(), port })
+        Ok(Self { tls, host: host.to_owned(), port })
     }
 }
 
@@ -48,14 +50,15 @@ impl Origin {
     /// Host and port as the `host` field has them.
     #[must_use]
     pub fn authority(&self) -> String {
-        let Self { host, port } = self;
+        let Self { host, port, .. } = self;
         if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
     }
 }
 
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "http://{}", self.authority())
+        let scheme = if self.tls { "https" } else { "http" };
+        write!(f, "{scheme}://{}", self.authority())
     }
 }
 
@@ -65,7 +68,7 @@ mod tests {
 
     #[test]
     fn an_origin_is_read_as_it_is_written() {
-        for url in ["http://127.0.0.1:8082", "http://admin.example:1", "http://[::1]:65535"] {
+        for url in ["http://127.0.0.1:8082", "http://admin.example:1", "http://[::1]:65535", "https://a:1"] {
             assert_eq!(url.parse::<Origin>().expect(url).to_string(), url);
         }
         let with_slash: Origin = "http://a:1/".parse().expect("an empty path");
@@ -77,7 +80,7 @@ mod tests {
         for url in [
             "",
             "a:1",
-            "https://a:1",
+            "https:/a:1",
             "http://a",
             "http://a:",
             "http://a:0",

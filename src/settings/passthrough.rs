@@ -134,6 +134,7 @@ mod tests {
             ("http://127.0.0.1:1/verify/", "127.0.0.1:1", "/verify/"),
             ("http://127.0.0.1:1", "127.0.0.1:1", "/"),
             ("http://127.0.0.1:1?a=b", "127.0.0.1:1", "/?a=b"),
+            ("https://127.0.0.1/verify", "127.0.0.1", "/verify"),
             ("http://[::1]:1/a/b?key=%20&x", "[::1]:1", "/a/b?key=%20&x"),
         ] {
             let callback = Callback::at(url, Duration::from_secs(1)).expect(url);
@@ -146,7 +147,6 @@ mod tests {
         for url in [
             "",
             "127.0.0.1:1/verify",
-            "https://127.0.0.1:1/verify",
             "ftp://127.0.0.1/verify",
             "http:///verify",
             "http://user:secret@127.0.0.1:1/verify",

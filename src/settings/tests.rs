@@ -157,7 +157,9 @@ fn tables_come_from_a_file_or_from_the_feed_and_the_feed_needs_its_key_and_its_p
         (format!("{feed}[tables]\nfile = 't'"), &["admin.feed"][..]),
         ("[admin]\nfeed = 'http://a:1'".to_owned(), &["admin.fleet_key_file", "admin.state_dir"]),
         ("[admin]\nstate_dir = 's'".to_owned(), &["admin.state_dir"]),
-        (feed.replace("http://admin", "https://admin"), &["admin.feed"]),
+        (feed.replace("http://admin", "ftp://admin"), &["admin.feed"]),
+        (format!("{feed}ca_file = 'x'"), &["admin.feed"]),
+        (format!("{feed}client_key = 'x'").replace("http:", "https:"), &["admin.client_chain"]),
         (feed.replace("8082", "8082/x"), &["admin.feed"]),
         (format!("{feed}node = 'a b'\nreconnect_min_s = 9"), &["admin.node", "admin.reconnect_min_s"]),
     ] {
@@ -316,7 +318,7 @@ fn the_origin_of_admin_is_a_plain_url_of_another_address() {
     let admin = settings.listener.admin_origin.as_deref().expect("it is set");
     assert_eq!(&*admin.endpoints[0].addrs, [SocketAddr::from(([127, 0, 0, 1], 8081))]);
     assert!(settings.to_toml().contains("admin_origin = \"http://127.0.0.1:8081\""));
-    for wrong in ["", "127.0.0.1:8081", "https://127.0.0.1:8081", "http://127.0.0.1:8080", "http://a b"] {
+    for wrong in ["", "127.0.0.1:8081", "ftp://127.0.0.1:8081", "http://127.0.0.1:8080", "http://a b"] {
         assert_eq!(
             wrong_keys(&format!("[listener]\nadmin_origin = \"{wrong}\"")),
             ["listener.admin_origin"],
@@ -357,7 +359,7 @@ fn a_passthrough_listener_has_an_address_a_cluster_and_somebody_who_decides() {
         (open.replace("['http://127.0.0.1:1']", "[]"), &["passthrough.origins"]),
         (open.replace("['http://127.0.0.1:1']", "['http://a:1', 'x']"), &["passthrough.origins[1]"]),
         (format!("{open}auth_callback_url = 'http://127.0.0.1:3000/'"), &["passthrough.auth_callback_url"]),
-        (format!("{open}auth_callback_url = 'https://a:1/'"), &["passthrough.auth_callback_url"]),
+        (format!("{open}auth_callback_url = 'ftp://a:1/'"), &["passthrough.auth_callback_url"]),
         (format!("{open}auth_callback_timeout_s = 0"), &["passthrough.auth_callback_timeout_s"]),
         ("[passthrough]\norigins = ['http://a:1']".to_owned(), &["passthrough.origins"]),
     ] {

@@ -148,6 +148,12 @@ impl Socket {
         Ok(())
     }
 
+    /// Whether it carries TLS.
+    #[must_use]
+    pub const fn is_tls(&self) -> bool {
+        self.tls.is_some()
+    }
+
     /// Whether nothing has arrived: no byte, no end, no error. Arms the poll if it was not, so that it tells later.
     #[must_use]
     pub fn is_quiet(&self) -> bool {

@@ -10,7 +10,7 @@ use super::{ClusterEntry, EndpointEntry, Resolve, Tables};
 
 /// The host of an endpoint if it is a name, and its port.
 fn host_name(endpoint: &EndpointEntry) -> Option<(&str, u16)> {
-    let (host, port) = split_port(&endpoint.authority).ok()?;
+    let (host, port) = split_port(&endpoint.authority, endpoint.identity.is_some()).ok()?;
     let is_address = host.starts_with('[') || host.parse::<IpAddr>().is_ok();
     (!is_address).then_some((host, port))
 }

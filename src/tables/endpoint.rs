@@ -9,6 +9,7 @@ use cube_wire::record::{CredentialRecord, Dialect, EndpointRecord};
 
 use super::problem::Fault;
 use super::topology::{ClusterEntry, Credential, EndpointEntry};
+use crate::tls::Identity;
 
 /// Turns host names into addresses.
 ///
@@ -55,18 +56,21 @@ fn compile_credential(record: &CredentialRecord) -> Result<Credential, &'static 
 /// A cluster that stands in no table: one server that the settings name.
 ///
 /// * `name`: how records and metrics call it.
-/// * `url`: `http://host:port`.
+/// * `url`: `http://host:port`, or `https`.
 ///
 /// # Errors
 /// What is wrong with the URL, as half a sentence. A name that is not resolved gives a server that cannot be reached.
 pub fn lone_cluster(name: &str, url: &str, resolve: &mut dyn Resolve) -> Result<ClusterEntry, &'static str> {
-    let EndpointUrl { authority, host, port, base_path } = EndpointUrl::parse(url)?;
+    let parsed = EndpointUrl::parse(url)?;
+    let identity = identity_of(&parsed)?;
+    let EndpointUrl { authority, host, port, base_path, .. } = parsed;
     let addrs = match host.parse::<IpAddr>() {
         Ok(address) => vec![SocketAddr::new(address, port)],
         Err(_) => resolve.resolve(host, port).unwrap_or_default(),
     };
     let endpoint = EndpointEntry {
         addrs: addrs.into(),
+        identity,
         authority: authority.into(),
         base_path: base_path.into(),
         credential: None,
@@ -85,6 +89,11 @@ pub fn lone_cluster(name: &str, url: &str, resolve: &mut dyn Resolve) -> Result<
     })
 }
 
+/// Whom the server must prove to be, if the URL says that it must.
+fn identity_of(url: &EndpointUrl<'_>) -> Result<Option<Identity>, &'static str> {
+    url.tls.then(|| Identity::of(url.host)).transpose()
+}
+
 /// Compiles one endpoint; faults are added to `faults` and give `None`.
 pub(super) fn compile_endpoint(
     record: &EndpointRecord,
@@ -92,7 +101,8 @@ pub(super) fn compile_endpoint(
     faults: &mut Vec<Fault>,
 ) -> Option<EndpointEntry> {
     let before = faults.len();
-    let url = EndpointUrl::parse(&record.url)
+    let (url, identity) = EndpointUrl::parse(&record.url)
+        .and_then(|url| Ok((url, identity_of(&url)?)))
         .map_err(|why| {
             // Whatever is in front of an `@` may be a password.
             let shown = record
@@ -119,6 +129,7 @@ pub(super) fn compile_endpoint(
     };
     Some(EndpointEntry {
         addrs: addrs.into(),
+        identity,
         authority: url.authority.into(),
         base_path: url.base_path.into(),
         credential,

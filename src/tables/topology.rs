@@ -1,5 +1,6 @@
 //! The few things of a snapshot: domains, their models, and clusters.
 
+use crate::tls::Identity;
 use std::collections::HashMap;
 use std::fmt;
 use std::net::SocketAddr;
@@ -155,6 +156,8 @@ pub struct ClusterEntry {
 pub struct EndpointEntry {
     /// Where to connect. Empty when the name could not be resolved: the endpoint is there and cannot be reached.
     pub addrs: Box<[SocketAddr]>,
+    /// Whom it must prove to be, by TLS. `None`: it is spoken to in plain HTTP.
+    pub identity: Option<Identity>,
     /// Value of the `host` field.
     pub authority: Box<str>,
     /// What goes before every path: empty, or `/…` without a slash at the end.

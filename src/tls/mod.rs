@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `files` | PEM files → certificates and keys, with what is wrong with them |
 //! | `validity` | from when to when a certificate holds |
+//! | `identity` | whom a server must prove to be |
 //! | `names` | which certificate is shown to whom |
 //! | `terms` | settings → [`Terms`], again and again |
 //!
@@ -11,6 +12,7 @@
 //! only cryptography in the program is ring's ([`provider`]).
 
 mod files;
+mod identity;
 mod names;
 mod terms;
 mod validity;
@@ -20,6 +22,7 @@ use std::sync::Arc;
 use rustls::crypto::CryptoProvider;
 
 pub use files::{FileProblem, KeyFile, TlsError, certificates, key_pair};
+pub use identity::Identity;
 pub use terms::{Loaded, Shown, Terms, TermsMaker, Warning, client_terms};
 pub use validity::Validity;
 

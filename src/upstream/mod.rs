@@ -10,4 +10,4 @@ pub mod balance;
 pub mod eject;
 pub mod pool;
 
-pub use pool::{Link, Upstreams};
+pub use pool::{Destination, Link, OpenFault, Upstreams};

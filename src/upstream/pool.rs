@@ -1,4 +1,4 @@
-//! Idle connections, and the count of busy ones, per address.
+//! Idle connections, and the count of busy ones, per destination.
 //!
 //! # Promises
 //! * A connection is kept only when its owner says that the exchange was complete and clean ([`Link::keep`]); dropping a
@@ -11,13 +11,17 @@ use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ahash::AHashMap;
+use rustls::ClientConfig;
 
 use super::eject::Standing;
+use crate::buf::BufferPool;
 use crate::clock::Moment;
-use crate::socket::Socket;
+use crate::socket::{Agreed, HandshakeFault, Socket};
+use crate::tls::Identity;
 
 #[derive(Debug)]
 struct Idle {
@@ -25,7 +29,33 @@ struct Idle {
     since: Moment,
 }
 
-/// What one core knows of one address.
+/// Where a connection goes to: an address, and whom it was proved to be there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Destination {
+    /// The address.
+    pub address: SocketAddr,
+    /// [`Identity::digest`]; 0 for plain HTTP. A connection that was made for one name is never used for another.
+    pub identity: u128,
+}
+
+impl Destination {
+    /// `identity`: whom the server at `address` must prove to be, if anybody.
+    #[must_use]
+    pub fn new(address: SocketAddr, identity: Option<&Identity>) -> Self {
+        Self { address, identity: identity.map_or(0, Identity::digest) }
+    }
+}
+
+/// Why a connection could not be opened.
+#[derive(Debug)]
+pub enum OpenFault {
+    /// What `connect(2)` reports.
+    Connect(io::Error),
+    /// There was somebody, and no agreement with them.
+    Handshake(HandshakeFault),
+}
+
+/// What one core knows of one destination.
 #[derive(Debug, Default)]
 struct Far {
     idle: RefCell<Vec<Idle>>,
@@ -36,7 +66,7 @@ struct Far {
 /// One core's upstream connections.
 #[derive(Debug)]
 pub struct Upstreams {
-    by_address: RefCell<AHashMap<SocketAddr, Rc<Far>>>,
+    by_destination: RefCell<AHashMap<Destination, Rc<Far>>>,
     idle_per_endpoint_max: usize,
     idle_timeout: Duration,
     stale: Cell<u64>,
@@ -49,7 +79,7 @@ impl Upstreams {
     #[must_use]
     pub fn new(idle_per_endpoint_max: usize, idle_timeout: Duration) -> Self {
         Self {
-            by_address: RefCell::default(),
+            by_destination: RefCell::default(),
             idle_per_endpoint_max,
             idle_timeout,
             stale: Cell::new(0),
@@ -58,16 +88,16 @@ impl Upstreams {
         }
     }
 
-    /// Requests in flight to `address` on this core.
+    /// Requests in flight to `to` on this core.
     #[must_use]
-    pub fn in_flight(&self, address: SocketAddr) -> u32 {
-        self.by_address.borrow().get(&address).map_or(0, |far| far.in_flight.get())
+    pub fn in_flight(&self, to: Destination) -> u32 {
+        self.by_destination.borrow().get(&to).map_or(0, |far| far.in_flight.get())
     }
 
-    /// Whether `address` is set aside at `now`.
+    /// Whether `to` is set aside at `now`.
     #[must_use]
-    pub fn is_aside(&self, address: SocketAddr, now: Moment) -> bool {
-        self.by_address.borrow().get(&address).is_some_and(|far| far.standing.get().is_aside(now))
+    pub fn is_aside(&self, to: Destination, now: Moment) -> bool {
+        self.by_destination.borrow().get(&to).is_some_and(|far| far.standing.get().is_aside(now))
     }
 
     /// Idle connections kept.
@@ -88,10 +118,10 @@ impl Upstreams {
         self.stale.get()
     }
 
-    /// A kept connection to `address` that is still good, if there is one.
+    /// A kept connection to `to` that is still good, if there is one.
     #[must_use]
-    pub fn reuse(&self, address: SocketAddr) -> Option<Link> {
-        let far = Rc::clone(self.by_address.borrow().get(&address)?);
+    pub fn reuse(&self, to: Destination) -> Option<Link> {
+        let far = Rc::clone(self.by_destination.borrow().get(&to)?);
         loop {
             let idle = far.idle.borrow_mut().pop()?;
             self.idle.set(self.idle.get() - 1);
@@ -102,27 +132,41 @@ impl Upstreams {
         }
     }
 
-    /// Opens a connection to `address`.
+    /// Opens a connection to `to`, and has `identity` proved on `terms` if there is one.
+    ///
+    /// Returns with it what a handshake agreed on.
     ///
     /// # Errors
-    /// What `connect(2)` reports.
-    pub async fn open(&self, address: SocketAddr) -> io::Result<Link> {
-        let far = self.far(address);
-        let socket = Socket::connect(address).await?;
-        Ok(Link::new(socket, far, &self.active, false))
+    /// [`OpenFault`]. A connection that was to be sealed is never plain instead.
+    pub async fn open(
+        &self,
+        to: Destination,
+        identity: Option<&Identity>,
+        terms: &Arc<ClientConfig>,
+        buffers: &Rc<BufferPool>,
+    ) -> Result<(Link, Option<Agreed>), OpenFault> {
+        let far = self.far(to);
+        let mut socket = Socket::connect(to.address).await.map_err(OpenFault::Connect)?;
+        let mut agreed = None;
+        if let Some(identity) = identity {
+            // Boxed: a plain connection must not carry the state of a handshake.
+            let shaking = Box::pin(socket.connect_tls(Arc::clone(terms), identity.name().clone(), buffers));
+            agreed = Some(shaking.await.map_err(OpenFault::Handshake)?);
+        }
+        Ok((Link::new(socket, far, &self.active, false), agreed))
     }
 
-    /// Notes that `address` failed before it answered. Returns whether that sets it aside.
-    pub fn failed(&self, address: SocketAddr, now: Moment) -> bool {
-        let far = self.far(address);
+    /// Notes that `to` failed before it answered. Returns whether that sets it aside.
+    pub fn failed(&self, to: Destination, now: Moment) -> bool {
+        let far = self.far(to);
         let standing = far.standing.get().after_failure(now);
         far.standing.set(standing);
         standing.is_aside(now)
     }
 
-    /// Closes what has been idle for too long and forgets addresses that nothing refers to any more.
+    /// Closes what has been idle for too long and forgets destinations that nothing refers to any more.
     pub fn sweep(&self, now: Moment) {
-        self.by_address.borrow_mut().retain(|_, far| {
+        self.by_destination.borrow_mut().retain(|_, far| {
             let mut idle = far.idle.borrow_mut();
             let before = idle.len();
             idle.retain(|i| now.since(i.since) < self.idle_timeout && i.socket.is_quiet());
@@ -131,8 +175,8 @@ impl Upstreams {
         });
     }
 
-    fn far(&self, address: SocketAddr) -> Rc<Far> {
-        Rc::clone(self.by_address.borrow_mut().entry(address).or_default())
+    fn far(&self, to: Destination) -> Rc<Far> {
+        Rc::clone(self.by_destination.borrow_mut().entry(to).or_default())
     }
 
     fn keep(&self, mut link: Link, now: Moment) {

@@ -6,7 +6,7 @@
 //!   [`routes`], [`origin`], [`callback`] (the passthrough listener).
 //! * What goes wrong on the way: [`departures`] (a side leaves), [`patience`] (a side is slow), [`faults`] (an upstream
 //!   misbehaves), [`interruptions`] (what a stream says of it), [`pool`] (a connection is used again).
-//! * What it looks like inside TLS: [`tls`], [`certificates`].
+//! * What it looks like inside TLS: [`tls`], [`tls_upstream`], [`tls_malformed`], [`certificates`].
 //! * What it leaves and how it lives: [`usage`], [`records`], [`spool`], [`tables`], [`feed`], [`process`], [`drivers`].
 //!
 //! Every test starts its own proxy on ports of the kernel's choice; none depends on how fast the machine is.
@@ -42,5 +42,7 @@ mod spool;
 mod support;
 mod tables;
 mod tls;
+mod tls_malformed;
+mod tls_upstream;
 mod upload;
 mod usage;

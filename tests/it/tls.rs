@@ -35,7 +35,8 @@ fn a_request_over_tls_is_answered_like_any_other() {
             caller.send(chat(&tenant.pat));
             let answer = caller.response();
             assert_eq!((answer.status(), answer.text().as_str()), (200, r#"{"ok":true}"#));
-            seen.recv_timeout(Duration::from_secs(5)).expect("the upstream was asked");
+            let asked = seen.recv_timeout(Duration::from_secs(5)).expect("the upstream was asked");
+            assert_eq!(asked.field("x-forwarded-proto"), Some("https"));
         }
         assert_eq!(caller.tls().protocol_version(), Some(expected));
     }

@@ -3,33 +3,36 @@
 /// An endpoint's URL, taken apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EndpointUrl<'a> {
+    /// `https`: the connection is sealed, and the server must prove that it is `host`.
+    pub tls: bool,
     /// `host[:port]` as written: the value of the `Host` field.
     pub authority: &'a str,
     /// The name or the address, without brackets.
     pub host: &'a str,
-    /// 80 if none is written.
+    /// 80 if none is written; 443 with TLS.
     pub port: u16,
     /// What goes in front of every path: empty, or `/…` without a `/` at its end.
     pub base_path: &'a str,
 }
 
 const HTTP_PORT: u16 = 80;
+const HTTPS_PORT: u16 = 443;
 
 impl<'a> EndpointUrl<'a> {
-    /// Takes `http://host[:port][/base]` apart.
+    /// Takes `http://host[:port][/base]`, or the same with `https`, apart.
     ///
     /// # Errors
     /// What is wrong with it, as half a sentence.
     pub fn parse(url: &'a str) -> Result<Self, &'static str> {
-        if url.starts_with("https://") {
-            return Err("https to endpoints is not supported yet; use http on a trusted network");
-        }
-        let rest = url.strip_prefix("http://").ok_or("it must begin with http://")?;
+        let (tls, rest) = match url.strip_prefix("https://") {
+            Some(rest) => (true, rest),
+            None => (false, url.strip_prefix("http://").ok_or("it must begin with http:// or https://")?),
+        };
         let (authority, path) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
         if authority.contains('@') {
             return Err("a user or password in the URL; use `credential`");
         }
-        let (host, port) = split_port(authority)?;
+        let (host, port) = split_port(authority, tls)?;
         let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
         if let Some(host) = bracketed {
             host.parse::<std::net::Ipv6Addr>()
@@ -45,7 +48,7 @@ impl<'a> EndpointUrl<'a> {
         if base_path.split('/').skip(1).any(|segment| matches!(segment, "" | "." | "..")) {
             return Err("the base path has an empty or dot segment");
         }
-        Ok(Self { authority, host: bracketed.unwrap_or(host), port, base_path })
+        Ok(Self { tls, authority, host: bracketed.unwrap_or(host), port, base_path })
     }
 }
 
@@ -53,14 +56,14 @@ const fn is_host_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_')
 }
 
-/// Host, in brackets if it was, and port of an authority; 80 if there is no port.
+/// Host, in brackets if it was, and port of an authority; 80 if there is no port, 443 with `tls`.
 ///
 /// # Errors
 /// What is wrong with the port, as half a sentence.
-pub fn split_port(authority: &str) -> Result<(&str, u16), &'static str> {
+pub fn split_port(authority: &str, tls: bool) -> Result<(&str, u16), &'static str> {
     let host_end = authority.rfind(']').map_or(0, |at| at + 1);
     let Some(colon) = authority[host_end..].find(':') else {
-        return Ok((authority, HTTP_PORT));
+        return Ok((authority, if tls { HTTPS_PORT } else { HTTP_PORT }));
     };
     let (host, port) = authority.split_at(host_end + colon);
     let digits = &port[1..];
@@ -120,11 +123,11 @@ mod tests {
             ("http://[::1]", "[::1]", "::1", 80, ""),
             ("http://a_b.c-d.example:65535/v", "a_b.c-d.example:65535", "a_b.c-d.example", 65535, "/v"),
         ] {
-            assert_eq!(
-                EndpointUrl::parse(url),
-                Ok(EndpointUrl { authority, host, port, base_path }),
-                "{url}"
-            );
+            let whole = EndpointUrl { tls: false, authority, host, port, base_path };
+            assert_eq!(EndpointUrl::parse(url), Ok(whole), "{url}");
+            let sealed = url.replace("http:", "https:");
+            let port = if authority.ends_with(&format!(":{port}")) { port } else { 443 };
+            assert_eq!(EndpointUrl::parse(&sealed), Ok(EndpointUrl { tls: true, port, ..whole }), "{sealed}");
         }
     }
 
@@ -134,7 +137,8 @@ mod tests {
             "",
             "h:1",
             "ftp://h",
-            "https://h",
+            "https:/h",
+            "HTTPS://h",
             "http://",
             "http:///x",
             "http://h:",

@@ -33,6 +33,9 @@ pub struct Options {
     /// Port of the proxy; 0: any free one. Without it 8080, or a free one if that is taken.
     #[arg(long)]
     pub port: Option<u16>,
+    /// Port of the proxy with TLS; as `port`, from 8443.
+    #[arg(long)]
+    pub https_port: Option<u16>,
     /// Port of the proxy's metrics and readiness; as `port`, from 9464.
     #[arg(long)]
     pub ops_port: Option<u16>,
@@ -60,6 +63,10 @@ pub use run::run;
 pub struct Line {
     /// `http://host:port` of the proxy.
     pub origin: String,
+    /// `https://localhost:port` of the proxy.
+    pub https: String,
+    /// The authority that its certificate is signed by: a PEM file.
+    pub ca: PathBuf,
     /// `http://host:port` of its metrics and readiness.
     pub ops: String,
     /// `http://host:port` of cube-admin: its API and UI.

@@ -12,6 +12,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// The domain's name in paths.
@@ -55,7 +56,8 @@ fn serve(
     let (child, cast) = start_admin(options, &programs.admin, state, &service, &addresses)?;
     let admin_pid = child.id();
     children.insert(0, child);
-    let settings = state.write_proxy_settings(&addresses, options.cores)?;
+    let (https, tls) = certificates(options, &programs.proxy, state, &addresses)?;
+    let settings = state.write_proxy_settings(&addresses, options.cores, &tls)?;
     // The demo prints what matters; what the proxy logs is in its directory, and is shown if it fails.
     let child = world::start_proxy(&programs.proxy, state, &settings)?;
     let proxy_pid = child.id();
@@ -65,7 +67,7 @@ fn serve(
         return Err(error).with_context(|| format!("cube-proxy is not ready; it says:\n{log}"));
     }
     let pids = [proxy_pid, admin_pid];
-    print(options, &line(state, &service, &addresses, cast, pids))?;
+    print(options, &line(state, &service, &addresses, https, cast, pids))?;
     let ended = wait_for_end(&mut children, signals);
     for child in &mut children {
         child.stop(Duration::from_secs(3));
@@ -81,6 +83,26 @@ fn addresses(options: &Options) -> Result<Addresses> {
     // Nobody but the proxy needs to know this one.
     let feed = address_apart(Some(0), 0, "the feed", &[data, ops, admin], options.json)?;
     Ok(Addresses { data, ops, admin, feed })
+}
+
+/// Has the proxy make a certificate for localhost. Returns where it will serve with it, and what its settings say of it.
+fn certificates(
+    options: &Options,
+    proxy: &Path,
+    state: &State,
+    addresses: &Addresses,
+) -> Result<(SocketAddr, String)> {
+    let Addresses { data, ops, admin, feed } = addresses;
+    let given = [*data, *ops, *admin, *feed];
+    let https = address_apart(options.https_port, 8443, "HTTPS", &given, options.json)?;
+    let directory = std::path::absolute(state.directory.join("tls"))?;
+    let made = Command::new(proxy).arg("dev-cert").arg("--dir").arg(&directory).output();
+    let made = made.with_context(|| format!("cannot start {}", proxy.display()))?;
+    if !made.status.success() {
+        bail!("cube-proxy dev-cert: {}", String::from_utf8_lossy(&made.stderr));
+    }
+    // What it prints is a piece of settings, whose last section is [tls].
+    Ok((https, format!("{}address = \"{https}\"\n", String::from_utf8(made.stdout)?)))
 }
 
 /// Starts cube-admin and fills it, or brings what it kept up to date.
@@ -268,10 +290,19 @@ fn fail_if_ended(children: &mut [Child]) -> Result<()> {
     Ok(())
 }
 
-fn line(state: &State, service: &Service, addresses: &Addresses, cast: Cast, pids: [u32; 2]) -> Line {
+fn line(
+    state: &State,
+    service: &Service,
+    addresses: &Addresses,
+    https: SocketAddr,
+    cast: Cast,
+    pids: [u32; 2],
+) -> Line {
     let [proxy_pid, admin_pid] = pids;
     Line {
         origin: format!("http://{}", addresses.data),
+        https: format!("https://localhost:{}", https.port()),
+        ca: state.directory.join("tls/ca.pem"),
         ops: format!("http://{}", addresses.ops),
         admin: format!("http://{}", addresses.admin),
         user: world::ADMIN.to_owned(),
@@ -298,8 +329,9 @@ fn print(options: &Options, line: &Line) -> Result<()> {
     if options.json {
         writeln!(out, "{}", serde_json::to_string(line)?)?;
     } else {
-        let Line { origin, ops, admin, user, password, domain, model, pat, upstream, state, .. } = line;
-        let state = state.display();
+        let Line { origin, https, ops, admin, user, password, domain, model, pat, upstream, state, .. } =
+            line;
+        let (state, ca) = (state.display(), line.ca.display());
         let model = serde_json::to_string(model)?;
         writeln!(
             out,
@@ -308,7 +340,9 @@ fn print(options: &Options, line: &Line) -> Result<()> {
              Stream a completion through it (Ctrl-C here ends the demo):\n\n\
              curl -N {origin}/proxy/{domain}/v1/chat/completions \\\n  \
              -H 'Authorization: Bearer {pat}' \\\n  -H 'Content-Type: application/json' \\\n  \
-             -d '{{\"model\":{model},\"stream\":true,\"messages\":[{{\"role\":\"user\",\"content\":\"Hello\"}}]}}'\n"
+             -d '{{\"model\":{model},\"stream\":true,\"messages\":[{{\"role\":\"user\",\"content\":\"Hello\"}}]}}'\n\n\
+             The same proxy with TLS (its authority, for --cacert and SSL_CERT_FILE: {ca}):\n\n\
+             curl -k {https}/proxy/{domain}/v1/models -H 'Authorization: Bearer {pat}'\n"
         )?;
     }
     out.flush()?;

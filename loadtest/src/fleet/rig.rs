@@ -48,7 +48,7 @@ impl Rig {
         let state = State::open(options.state.as_deref())?;
         let addresses = free_addresses()?;
         let admin_settings = state.write_admin_settings(&addresses, MORE_SETTINGS)?;
-        let proxy_settings = state.write_proxy_settings(&addresses, Some(options.cores))?;
+        let proxy_settings = state.write_proxy_settings(&addresses, Some(options.cores), "")?;
         let known = state.cast()?;
         let password = match &known {
             Some(cast) => cast.password.clone(),

@@ -76,17 +76,19 @@ impl State {
     }
 
     /// Writes the proxy's settings; gives their file. Draining is short: Ctrl-C should end the demo.
+    /// `tls`: further sections of them.
     pub(crate) fn write_proxy_settings(
         &self,
         addresses: &Addresses,
         cores: Option<usize>,
+        tls: &str,
     ) -> Result<PathBuf> {
         let Addresses { data, ops, admin, feed } = addresses;
         let cores = cores.map_or_else(String::new, |count| format!("[cores]\ncount = {count}\n\n"));
         let key = quoted(&self.admin_state().join("fleet.key"))?;
         let state = quoted(&self.directory.join("proxy"))?;
         let text = format!(
-            "# Written by the demo; overwritten by its next run.\n[listener]\naddress = \"{data}\"\nadmin_origin = \"http://{admin}\"\n\n[ops]\naddress = \"{ops}\"\n\n{cores}[admin]\nfeed = \"http://{feed}\"\nfleet_key_file = {key}\nstate_dir = {state}\nnode = \"demo\"\n\n[drain]\nmin_s = 0.0\ndeadline_s = 1.0\n"
+            "# Written by the demo; overwritten by its next run.\n[listener]\naddress = \"{data}\"\nadmin_origin = \"http://{admin}\"\n\n[ops]\naddress = \"{ops}\"\n\n{cores}[admin]\nfeed = \"http://{feed}\"\nfleet_key_file = {key}\nstate_dir = {state}\nnode = \"demo\"\n\n[drain]\nmin_s = 0.0\ndeadline_s = 1.0\n\n{tls}"
         );
         self.write("proxy.toml", &text)
     }

@@ -3,16 +3,20 @@
 
 use std::io::{self, BufReader, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
+use std::sync::Arc;
 use std::time::Duration;
 
 use cube_wire::feed::{NODE_AUTH_HEADER, SILENCE_MAX_MS};
 use cube_wire::seal::FleetKey;
 use http::Method;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConnection, StreamOwned};
 
 use super::lines::Body;
 use crate::http1::write::{Framing, HeadWriter};
 use crate::http1::{HeadError, HeadLimits, Parsed, ResponseBody, ResponseHead};
-use crate::settings::Origin;
+use crate::settings::{Origin, Trust};
+use crate::tls::{TlsError, client_terms};
 
 const CONNECT: Duration = Duration::from_secs(3);
 /// A read or write that takes longer has nobody at its other end.
@@ -42,12 +46,19 @@ const fn hint(status: u16) -> &'static str {
 /// Where admin is and what we show it. Has no `Debug`: the credential must not end up in a log.
 pub(super) struct Admin {
     origin: Origin,
+    trust: Trust,
     bearer: String,
 }
 
 impl Admin {
-    pub(super) fn new(origin: Origin, key: &FleetKey) -> Self {
-        Self { origin, bearer: format!("Bearer {}", key.node_token()) }
+    /// # Errors
+    /// A certificate that is needed cannot be used.
+    pub(super) fn new(origin: Origin, trust: Trust, key: &FleetKey) -> Result<Self, TlsError> {
+        if origin.tls {
+            client_terms(&trust)?;
+        }
+        let bearer = format!("Bearer {}", key.node_token());
+        Ok(Self { origin, trust, bearer })
     }
 
     pub(super) const fn origin(&self) -> &Origin {
@@ -55,7 +66,7 @@ impl Admin {
     }
 
     /// Connects to the first address of its name that answers. Names are looked up each time: admin may have moved.
-    fn connect(&self) -> io::Result<TcpStream> {
+    fn connect(&self) -> io::Result<Stream> {
         let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
         for address in (self.origin.host.as_str(), self.origin.port).to_socket_addrs()? {
             match TcpStream::connect_timeout(&address, CONNECT) {
@@ -63,7 +74,7 @@ impl Admin {
                     stream.set_nodelay(true)?;
                     stream.set_read_timeout(Some(SILENCE_MAX))?;
                     stream.set_write_timeout(Some(SILENCE_MAX))?;
-                    return Ok(stream);
+                    return self.seal(stream);
                 }
                 Err(error) => last = error,
             }
@@ -71,11 +82,27 @@ impl Admin {
         Err(last)
     }
 
+    /// The files are read each time: a certificate that was renewed is shown with the next connection.
+    fn seal(&self, stream: TcpStream) -> io::Result<Stream> {
+        if !self.origin.tls {
+            return Ok(Stream::Plain(stream));
+        }
+        let config = client_terms(&self.trust).map_err(io::Error::other)?;
+        let name = ServerName::try_from(self.origin.host.clone()).map_err(io::Error::other)?;
+        let tls = ClientConnection::new(Arc::new(config), name).map_err(io::Error::other)?;
+        let mut stream = StreamOwned::new(tls, stream);
+        // Now, not with the first write: then the reason of a failure is its own.
+        while stream.conn.is_handshaking() {
+            stream.conn.complete_io(&mut stream.sock)?;
+        }
+        Ok(Stream::Tls(Box::new(stream)))
+    }
+
     /// Asks for the feed; leaves the connection at the first byte of its body.
     ///
     /// # Errors
     /// Anything but status 200. A later read that waits for longer than the feed may be silent is an error as well.
-    pub(super) fn open_feed(&self, target: &str) -> Result<BufReader<Body<TcpStream>>, ClientError> {
+    pub(super) fn open_feed(&self, target: &str) -> Result<BufReader<Body<Stream>>, ClientError> {
         let mut stream = self.connect()?;
         let mut request = Vec::with_capacity(512);
         HeadWriter::request(
@@ -88,6 +115,7 @@ impl Admin {
         .field("accept", b"application/x-ndjson")
         .end(Framing::None);
         stream.write_all(&request)?;
+        stream.flush()?;
         let answer = read_head(&mut stream)?;
         if answer.status != 200 {
             return Err(ClientError::Status(answer.status));
@@ -96,9 +124,40 @@ impl Admin {
     }
 }
 
+/// A connection to admin.
+pub(super) enum Stream {
+    Plain(TcpStream),
+    Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
+}
+
+impl Read for Stream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(stream) => stream.read(buffer),
+            Self::Tls(stream) => stream.read(buffer),
+        }
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(stream) => stream.write(bytes),
+            Self::Tls(stream) => stream.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Plain(stream) => stream.flush(),
+            Self::Tls(stream) => stream.flush(),
+        }
+    }
+}
+
 /// A connection for posts.
 pub(super) struct Poster {
-    connection: Option<TcpStream>,
+    connection: Option<Stream>,
 }
 
 impl Poster {
@@ -137,8 +196,9 @@ impl Poster {
         self.exchange(admin.connect()?, &request)
     }
 
-    fn exchange(&mut self, mut stream: TcpStream, request: &[u8]) -> Result<u16, ClientError> {
+    fn exchange(&mut self, mut stream: Stream, request: &[u8]) -> Result<u16, ClientError> {
         stream.write_all(request)?;
+        stream.flush()?;
         let answer = read_head(&mut stream)?;
         if answer.keep_alive {
             let mut body = Body::new(stream, answer.body, &answer.begun);
@@ -160,7 +220,7 @@ struct Answer {
 }
 
 /// Reads up to the end of the final head.
-fn read_head(stream: &mut TcpStream) -> Result<Answer, ClientError> {
+fn read_head(stream: &mut Stream) -> Result<Answer, ClientError> {
     let (mut head, mut bytes) = (ResponseHead::new(), Vec::new());
     let mut block = [0; 4 << 10];
     loop {

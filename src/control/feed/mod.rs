@@ -48,6 +48,7 @@ use crate::cores::{CoreHandle, Door};
 use crate::record::Batch;
 use crate::settings::{self, Settings};
 use crate::tables::Tables;
+use crate::tls::TlsError;
 use backoff::Backoff;
 use client::Admin;
 pub use event::FeedEvent;
@@ -99,6 +100,9 @@ pub enum FeedError {
         #[source]
         error: io::Error,
     },
+    /// What admin is to be certified by, or shown, cannot be used.
+    #[error("admin: {0}")]
+    Tls(#[from] TlsError),
     /// Another instance keeps its state there.
     #[error("admin.state_dir: another instance keeps its state in {}, or {}/lock cannot be locked", .0.display(), .0.display())]
     Locked(PathBuf),
@@ -147,7 +151,7 @@ impl Prepared {
         let mut boot = [0; 16];
         getrandom::fill(&mut boot).map_err(|error| unusable(io::Error::other(error.to_string())))?;
         Ok(Self {
-            admin: Arc::new(Admin::new(feed.origin.clone(), &key)),
+            admin: Arc::new(Admin::new(feed.origin.clone(), feed.trust.clone(), &key)?),
             key,
             state_dir,
             _lock: lock,

@@ -174,10 +174,12 @@ mod tests {
     use cube_wire::seal::FleetKey;
 
     use super::*;
+    use crate::settings::Trust;
 
     fn reporter() -> Reporter {
         let key = FleetKey::generate().expect("randomness");
-        let admin = Admin::new("http://127.0.0.1:1".parse().expect("an origin"), &key);
+        let admin = Admin::new("http://127.0.0.1:1".parse().expect("an origin"), Trust::default(), &key);
+        let admin = admin.expect("nothing to read");
         let doors = (0..2).map(|_| crate::cores::inbox().expect("descriptors").0).collect();
         let backoff = Backoff::new(Duration::ZERO, Duration::ZERO);
         Reporter::new(Arc::new(admin), doors, "n".into(), "b".into(), "a".into(), backoff)

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::File;
-use crate::settings::{AccessLogSink, Cidr, DriverChoice, Feed, Origin, Problem, Settings};
+use crate::settings::{AccessLogSink, Cidr, DriverChoice, Feed, Origin, Problem, Settings, Trust};
 use crate::tables::{SystemResolver, lone_cluster};
 
 /// One year: longer than any time-out, short enough that sums of durations never overflow.
@@ -114,6 +114,7 @@ impl Check<'_> {
         let (from, to) = (&file.admin, &mut settings.admin);
         let key_file = self.path("admin.fleet_key_file", from.fleet_key_file.as_ref());
         let state_dir = self.path("admin.state_dir", from.state_dir.as_ref());
+        let trust = self.admin_trust(from);
         match &from.feed {
             Some(url) => {
                 if settings.tables.file.is_some() {
@@ -134,7 +135,10 @@ impl Check<'_> {
                     self.wrong("admin.feed", format_args!("{url:?}: {why}"));
                 }
                 if let (Ok(origin), Some(fleet_key_file), Some(state_dir)) = (origin, key_file, state_dir) {
-                    to.feed = Some(Feed { origin, fleet_key_file, state_dir });
+                    if !origin.tls && trust != Trust::default() {
+                        self.wrong("admin.feed", "certificates do nothing unless it is https");
+                    }
+                    to.feed = Some(Feed { origin, fleet_key_file, state_dir, trust });
                 }
             }
             None => {

@@ -71,6 +71,9 @@ section!(AdminSection {
     feed: String,
     fleet_key_file: String,
     state_dir: String,
+    ca_file: String,
+    client_chain: String,
+    client_key: String,
     node: String,
     reconnect_min_s: f64,
     reconnect_max_s: f64,
@@ -220,6 +223,9 @@ impl File {
         file.admin.feed = Some(String::new());
         file.admin.fleet_key_file = Some(String::new());
         file.admin.state_dir = Some(String::new());
+        file.admin.ca_file = Some(String::new());
+        file.admin.client_chain = Some(String::new());
+        file.admin.client_key = Some(String::new());
         file.admin.node = Some(String::new());
         file.limits.connections_max = Some(1);
         file.access_log.path = Some(String::new());
@@ -241,7 +247,6 @@ impl From<&Settings> for File {
     fn from(settings: &Settings) -> Self {
         let Settings { listener, ops, cores, admin, limits, timeouts, drain, access_log, upstream, .. } =
             settings;
-        let feed = admin.feed.as_ref();
         Self {
             listener: ListenerSection::of(listener),
             passthrough: PassthroughSection::of(settings.passthrough.as_deref()),
@@ -256,15 +261,7 @@ impl From<&Settings> for File {
                 pin: Some(cores.pin),
             },
             tables: TablesSection { file: settings.tables.file.as_deref().map(text) },
-            admin: AdminSection {
-                feed: feed.map(|feed| feed.origin.to_string()),
-                fleet_key_file: feed.map(|feed| text(&feed.fleet_key_file)),
-                state_dir: feed.map(|feed| text(&feed.state_dir)),
-                node: admin.node.clone(),
-                reconnect_min_s: Some(admin.reconnect_min.as_secs_f64()),
-                reconnect_max_s: Some(admin.reconnect_max.as_secs_f64()),
-                staleness_max_s: Some(admin.staleness_max.unwrap_or_default().as_secs_f64()),
-            },
+            admin: tls::admin_section(admin),
             limits: LimitsSection {
                 head_bytes_max: Some(integer(limits.head.head_bytes_max)),
                 request_line_bytes_max: Some(integer(limits.head.first_line_bytes_max)),

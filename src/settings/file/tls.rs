@@ -1,12 +1,12 @@
-//! `[tls]` and the keys about certificates in `[upstream]`: values to settings and back.
+//! `[tls]`, and the keys about certificates in `[upstream]` and `[admin]`: values to settings and back.
 
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 use super::check::Check;
-use super::{File, TlsSection, UpstreamSection, integer, text};
-use crate::settings::{KeyPair, Settings, Tls, Trust, Upstream};
+use super::{AdminSection, File, TlsSection, UpstreamSection, integer, text};
+use crate::settings::{Admin, KeyPair, Settings, Tls, Trust, Upstream};
 
 /// One entry of `tls.certificates`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -42,16 +42,37 @@ impl Check<'_> {
         settings.upstream.trust = self.trust(&file.upstream);
     }
 
-    fn trust(&mut self, from: &UpstreamSection) -> Trust {
-        let client_chain = self.path("upstream.client_chain", from.client_chain.as_ref());
-        let client_key = self.path("upstream.client_key", from.client_key.as_ref());
-        if client_chain.is_some() != client_key.is_some() {
-            self.wrong("upstream.client_chain", "client_chain and client_key go together");
+    /// Whom cube-admin must be certified by: one authority if it is named, else those of the system.
+    pub(super) fn admin_trust(&mut self, from: &AdminSection) -> Trust {
+        let ca_file = self.path("admin.ca_file", from.ca_file.as_ref());
+        let chain = from.client_chain.as_ref();
+        Trust {
+            system_roots: ca_file.is_none(),
+            ca_files: ca_file.into_iter().collect(),
+            client: self.client_pair("admin", chain, from.client_key.as_ref()),
         }
+    }
+
+    fn client_pair(
+        &mut self,
+        section: &str,
+        chain: Option<&String>,
+        key: Option<&String>,
+    ) -> Option<KeyPair> {
+        let name = format!("{section}.client_chain");
+        let chain = self.path(&name, chain);
+        let key = self.path(&format!("{section}.client_key"), key);
+        if chain.is_some() != key.is_some() {
+            self.wrong(&name, "client_chain and client_key go together");
+        }
+        chain.zip(key).map(|(chain, key)| KeyPair { chain, key })
+    }
+
+    fn trust(&mut self, from: &UpstreamSection) -> Trust {
         Trust {
             system_roots: from.system_roots.unwrap_or(true),
             ca_files: self.paths("upstream.ca_files", from.ca_files.as_ref()),
-            client: client_chain.zip(client_key).map(|(chain, key)| KeyPair { chain, key }),
+            client: self.client_pair("upstream", from.client_chain.as_ref(), from.client_key.as_ref()),
         }
     }
 
@@ -82,5 +103,22 @@ pub(super) fn upstream_section(upstream: &Upstream) -> UpstreamSection {
         ca_files: (!ca_files.is_empty()).then(|| ca_files.iter().map(|path| text(path)).collect()),
         client_chain: client.as_ref().map(|pair| text(&pair.chain)),
         client_key: client.as_ref().map(|pair| text(&pair.key)),
+    }
+}
+
+pub(super) fn admin_section(admin: &Admin) -> AdminSection {
+    let feed = admin.feed.as_ref();
+    let client = feed.and_then(|feed| feed.trust.client.as_ref());
+    AdminSection {
+        feed: feed.map(|feed| feed.origin.to_string()),
+        fleet_key_file: feed.map(|feed| text(&feed.fleet_key_file)),
+        state_dir: feed.map(|feed| text(&feed.state_dir)),
+        ca_file: feed.and_then(|feed| feed.trust.ca_files.first()).map(|path| text(path)),
+        client_chain: client.map(|pair| text(&pair.chain)),
+        client_key: client.map(|pair| text(&pair.key)),
+        node: admin.node.clone(),
+        reconnect_min_s: Some(admin.reconnect_min.as_secs_f64()),
+        reconnect_max_s: Some(admin.reconnect_max.as_secs_f64()),
+        staleness_max_s: Some(admin.staleness_max.unwrap_or_default().as_secs_f64()),
     }
 }

@@ -154,11 +154,18 @@ impl Handshake {
                     self.shown += more;
                 }
                 Err(error) => {
-                    // The alert comes in front of the same error.
-                    while let Ok(Step::Again) = self.step() {}
+                    // The alert. What is wrong must not be looked at again: rustls would want to say it twice.
+                    while self.has_words() && matches!(self.step(), Ok(Step::Again)) {}
                     return Err(error);
                 }
             }
+        }
+    }
+
+    fn has_words(&self) -> bool {
+        match &self.side {
+            Side::Server(side) => side.wants_write(),
+            Side::Client(side) => side.wants_write(),
         }
     }
 

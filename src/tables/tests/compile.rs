@@ -163,7 +163,7 @@ fn every_problem_is_reported_with_its_line_in_one_go() {
         ),
         (pat_line(&secret(USER, 8), &scopes(&[("models", DOMAIN, "", "llm_read")])), "`` cannot be a model's name"),
         (CLUSTER_LINE.replace("\"gpu\"", "\"\""), "`` cannot be a cluster's name"),
-        (CLUSTER_LINE.replace("\"gpu\"", "\"c1\"").replace("http:", "https:"), "https to endpoints is not supported yet"),
+        (CLUSTER_LINE.replace("\"gpu\"", "\"c1\"").replace("http:", "ftp:"), "it must begin with http:// or https://"),
         (r#"{"kind":"cluster","id":"c2","dialect":"openai","endpoints":[]}"#.to_owned(), "cluster `c2` has no endpoints"),
         (
             r#"{"kind":"cluster","id":"c3","dialect":"openai","endpoints":[{"url":"http://h:1"},{"url":"http://h:1","weight":0}],"idle_timeout_ms":0}"#.to_owned(),

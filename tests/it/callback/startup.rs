@@ -82,7 +82,6 @@ fn the_command_line_goes_before_the_environment_and_that_before_the_file() {
 fn a_callback_is_never_the_callers_to_choose_nor_one_that_cannot_be_asked() {
     let api = Upstream::bind();
     for (url, why) in [
-        ("https://127.0.0.1:1/verify", "https"),
         ("ftp://127.0.0.1:1/verify", "http://"),
         ("http://u:pa55@127.0.0.1:1/verify", "user or password"),
         ("verify", "http://"),

@@ -104,6 +104,11 @@ impl Connection {
         self.stream.write_all(bytes).expect("the other side takes the bytes");
     }
 
+    /// The same for what may not be taken any more.
+    pub(crate) fn offer_sealed(&mut self, bytes: &[u8]) -> bool {
+        self.stream.write_all(bytes).is_ok()
+    }
+
     /// Reads once; what came is thrown away.
     pub(crate) fn read_or_error(&mut self) -> std::io::Result<()> {
         self.read(&mut [0; 1024]).map(|_| ())
@@ -197,6 +202,11 @@ impl Connection {
         }
         self.stream.set_write_timeout(Some(PATIENCE)).unwrap();
         sent
+    }
+
+    /// Whether all that came was taken.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.pending.is_empty()
     }
 
     /// Whether what came and was not taken yet ends with `tail`.

@@ -1,6 +1,6 @@
 //! cube-admin as its proxies see it, played by the test: the feed by hand, reports and usage collected.
 
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::Child;
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use std::thread;
 
 use cube_wire::feed::{Checksum, Frame, NodeReport, UsageRecord};
 use cube_wire::seal::FleetKey;
+use rustls::ServerConfig;
 
 use super::connection::{Connection, PATIENCE};
 use super::message::{Message, chunk};
@@ -54,6 +55,11 @@ struct Switches {
 
 impl Feed {
     pub(crate) fn bind() -> Self {
+        Self::bind_over(None)
+    }
+
+    /// `tls`: what it serves with.
+    pub(crate) fn bind_over(tls: Option<Arc<ServerConfig>>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port for the feed");
         let address = listener.local_addr().unwrap();
         let key = FleetKey::generate().unwrap();
@@ -68,7 +74,17 @@ impl Feed {
                 }
                 let (asked, reports, usage) = (to_asked.clone(), to_reports.clone(), to_usage.clone());
                 let (bearer, switches) = (bearer.clone(), Arc::clone(&for_threads));
-                thread::spawn(move || serve(stream, &bearer, &switches, &asked, &reports, &usage));
+                let mut connection = Connection::from(stream);
+                let tls = tls.clone();
+                thread::spawn(move || {
+                    if let Some(tls) = tls {
+                        connection = connection.over(super::tls::server(&tls).into());
+                        if connection.shake_hands().is_err() {
+                            return;
+                        }
+                    }
+                    serve(connection, &bearer, &switches, &asked, &reports, &usage);
+                });
             }
         });
         Self { address, key, asked, reports, usage, switches }
@@ -158,14 +174,13 @@ pub(crate) fn spawn(launch: &Launch) -> Child {
 }
 
 fn serve(
-    stream: TcpStream,
+    mut connection: Connection,
     bearer: &str,
     switches: &Switches,
     asked: &Sender<Asked>,
     reports: &Sender<NodeReport>,
     usage: &Sender<Posted>,
 ) {
-    let mut connection = Connection::from(stream);
     while connection.read_some() {
         let request = connection.request();
         if switches.away.load(Ordering::Relaxed) {

@@ -11,7 +11,9 @@ use rcgen::{
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::version::{TLS12, TLS13};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, SupportedProtocolVersion};
+use rustls::{
+    ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection, SupportedProtocolVersion,
+};
 
 use super::{Launch, Proxy, World};
 
@@ -104,6 +106,26 @@ impl Pair {
         (chain, PrivateKeyDer::from_pem_file(&self.key).unwrap())
     }
 
+    /// What an upstream serves with.
+    pub(crate) fn server(&self, versions: &[&'static SupportedProtocolVersion]) -> Arc<ServerConfig> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = ServerConfig::builder_with_provider(provider).with_protocol_versions(versions).unwrap();
+        let (chain, key) = self.read();
+        Arc::new(builder.with_no_client_auth().with_single_cert(chain, key).unwrap())
+    }
+
+    /// The same where a certificate of `authority` is asked for.
+    pub(crate) fn server_asking(&self, authority: &Authority) -> Arc<ServerConfig> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let roots = Arc::new(authority.roots());
+        let verifier =
+            rustls::server::WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(&provider));
+        let builder = ServerConfig::builder_with_provider(provider).with_protocol_versions(BOTH).unwrap();
+        let builder = builder.with_client_cert_verifier(verifier.build().unwrap());
+        let (chain, key) = self.read();
+        Arc::new(builder.with_single_cert(chain, key).unwrap())
+    }
+
     /// The entry of `tls.certificates`.
     pub(crate) fn entry(&self) -> toml::Value {
         let mut table = toml::Table::new();
@@ -137,4 +159,8 @@ pub(crate) fn serving_tls_with(
 pub(crate) fn client(config: &Arc<ClientConfig>, name: &str) -> ClientConnection {
     let name = ServerName::try_from(name.to_owned()).unwrap();
     ClientConnection::new(Arc::clone(config), name).unwrap()
+}
+
+pub(crate) fn server(config: &Arc<ServerConfig>) -> ServerConnection {
+    ServerConnection::new(Arc::clone(config)).unwrap()
 }
