@@ -40,6 +40,7 @@ pub async fn add(
     }
     for (key, sum) in &sums {
         add_to_hour(tx, key, sum).await?;
+        add_to_model(tx, key, sum).await?;
     }
     for (pat, at_ms) in last_uses {
         let moved = sqlx::query(
@@ -177,6 +178,38 @@ async fn add_to_hour(tx: &mut WriteTx, key: &SumKey, sum: &Sum) -> Result<(), St
     Ok(())
 }
 
+/// The same without users and PATs, for reports that name neither.
+async fn add_to_model(tx: &mut WriteTx, key: &SumKey, sum: &Sum) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO usage_by_model (hour_ms, domain_id, model, requests, errors, prompt_tokens,
+         completion_tokens, estimated, bytes_in, bytes_out, first_byte_us, first_bytes, duration_us)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+         ON CONFLICT (hour_ms, domain_id, model) DO UPDATE SET
+         requests = requests + excluded.requests, errors = errors + excluded.errors,
+         prompt_tokens = prompt_tokens + excluded.prompt_tokens,
+         completion_tokens = completion_tokens + excluded.completion_tokens, estimated = estimated + excluded.estimated,
+         bytes_in = bytes_in + excluded.bytes_in, bytes_out = bytes_out + excluded.bytes_out,
+         first_byte_us = first_byte_us + excluded.first_byte_us, first_bytes = first_bytes + excluded.first_bytes,
+         duration_us = duration_us + excluded.duration_us",
+    )
+    .bind(key.hour_ms)
+    .bind(part(key.domain))
+    .bind(&key.model)
+    .bind(sum.requests)
+    .bind(sum.errors)
+    .bind(sum.prompt_tokens)
+    .bind(sum.completion_tokens)
+    .bind(sum.estimated)
+    .bind(sum.bytes_in)
+    .bind(sum.bytes_out)
+    .bind(sum.first_byte_us)
+    .bind(sum.first_bytes)
+    .bind(sum.duration_us)
+    .execute(tx.connection())
+    .await?;
+    Ok(())
+}
+
 /// By what a report is grouped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GroupBy {
@@ -247,8 +280,9 @@ pub async fn report(
     filter: &UsageFilter,
     page: Page,
 ) -> Result<Listed<(Group, Sum)>, StoreError> {
+    let sums = sums_for(group_by, filter);
     let mut count = QueryBuilder::<Sqlite>::new("SELECT COUNT(DISTINCT ");
-    count.push(group_by.sql()).push(") FROM usage_hourly WHERE 1");
+    count.push(group_by.sql()).push(") FROM ").push(sums).push(" WHERE 1");
     push_filter(&mut count, filter);
     let total = count.build_query_scalar().fetch_one(&mut *connection).await?;
     let mut query = QueryBuilder::<Sqlite>::new("SELECT ");
@@ -256,8 +290,9 @@ pub async fn report(
         " AS grouped, SUM(requests) AS requests, SUM(errors) AS errors, SUM(prompt_tokens) AS prompt_tokens, \
          SUM(completion_tokens) AS completion_tokens, SUM(estimated) AS estimated, SUM(bytes_in) AS bytes_in, \
          SUM(bytes_out) AS bytes_out, SUM(first_byte_us) AS first_byte_us, SUM(first_bytes) AS first_bytes, \
-         SUM(duration_us) AS duration_us FROM usage_hourly WHERE 1",
+         SUM(duration_us) AS duration_us FROM ",
     );
+    query.push(sums).push(" WHERE 1");
     push_filter(&mut query, filter);
     let timely = matches!(group_by, GroupBy::Hour | GroupBy::Day);
     query.push(" GROUP BY grouped ORDER BY ").push(if timely { "grouped" } else { "requests DESC, grouped" });
@@ -274,6 +309,16 @@ pub async fn report(
         (group, sum_of(row))
     };
     Ok(Listed { total, rows: rows.iter().map(row_of).collect() })
+}
+
+/// The sums that a report is read from: those without users and PATs where it is about neither, because they are fewer by far.
+const fn sums_for(group_by: GroupBy, filter: &UsageFilter) -> &'static str {
+    match group_by {
+        GroupBy::User | GroupBy::Pat => "usage_hourly",
+        GroupBy::Hour | GroupBy::Day | GroupBy::Domain | GroupBy::Model => {
+            if filter.user.is_some() || filter.pat.is_some() { "usage_hourly" } else { "usage_by_model" }
+        }
+    }
 }
 
 fn sum_of(row: &sqlx::sqlite::SqliteRow) -> Sum {
