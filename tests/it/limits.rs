@@ -303,7 +303,7 @@ fn held_bodies_beyond_what_a_core_may_hold_are_503() {
         .map(|_| {
             let mut caller = proxy.connect();
             caller.send(&request[..request.len() - 20]);
-            caller.wait_until_taken();
+            caller.wait_until_read();
             caller
         })
         .collect();
