@@ -1,7 +1,7 @@
 //! Records: one direction of an established TLS connection, sealed or opened in place. Sans-io; nothing here allocates.
 //!
 //! rustls shakes hands and derives the keys; from then on the records are ours, because its record layer makes a `Vec` for
-//! each record in either direction (`docs/decisions/0008-our-own-record-layer.md`). The ciphers are ring's.
+//! each record in either direction (`docs/decisions/0010-our-own-record-layer.md`). The ciphers are ring's.
 //!
 //! # Source
 //! RFC 8446 §5 (TLS 1.3), RFC 5246 §6.2 with RFC 5288 §3 (AES-GCM) and RFC 7905 §2 (ChaCha20-Poly1305) for TLS 1.2.
