@@ -5,21 +5,23 @@
 #   tests/ui/run.sh                            builds and starts `cube-demo --json` itself
 #   CUBE_DEMO='{"origin":…}' tests/ui/run.sh   uses one that runs already: the line it printed
 #
-# Installs what it needs: chromium and chromium-driver by apt, axe-core from npm into target/. Fails when it cannot.
+# Installs what it needs: chromium, chromium-driver and npm by apt, axe-core from npm into target/. Fails when it cannot.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
 target=${CARGO_TARGET_DIR:-$root/target}
 axe_version=4.14.1
 
-if ! command -v chromedriver >/dev/null || ! command -v chromium >/dev/null; then
+missing=()
+command -v chromedriver >/dev/null && command -v chromium >/dev/null || missing+=(chromium chromium-driver)
+command -v npm >/dev/null || missing+=(npm)
+if [ ${#missing[@]} -gt 0 ]; then
     as_root=$([ "$(id -u)" = 0 ] || echo sudo)
-    $as_root apt-get update -qq && DEBIAN_FRONTEND=noninteractive $as_root apt-get install -y -qq chromium chromium-driver ||
-        { echo "missing: chromium and chromium-driver. Install them: apt-get install chromium chromium-driver" >&2; exit 1; }
+    $as_root apt-get update -qq && DEBIAN_FRONTEND=noninteractive $as_root apt-get install -y -qq "${missing[@]}" ||
+        { echo "missing: apt-get install ${missing[*]}" >&2; exit 1; }
 fi
 export AXE=$target/axe-core-$axe_version/package/axe.min.js
 if [ ! -f "$AXE" ]; then
-    command -v npm >/dev/null || { echo "missing: npm. Install it: apt-get install npm" >&2; exit 1; }
     mkdir -p "$target/axe-core-$axe_version"
     (cd "$target/axe-core-$axe_version" && npm pack --silent "axe-core@$axe_version" >/dev/null && tar xzf ./*.tgz)
 fi
