@@ -53,10 +53,11 @@ fn serve(
     };
     let service = service(options, upstream)?;
     let addresses = addresses(options)?;
+    // Before anything listens: the address for HTTPS has to be apart from the others.
+    let (https, tls) = certificates(options, &programs.proxy, state, &addresses)?;
     let (child, cast) = start_admin(options, &programs.admin, state, &service, &addresses)?;
     let admin_pid = child.id();
     children.insert(0, child);
-    let (https, tls) = certificates(options, &programs.proxy, state, &addresses)?;
     let settings = state.write_proxy_settings(&addresses, options.cores, &tls)?;
     // The demo prints what matters; what the proxy logs is in its directory, and is shown if it fails.
     let child = world::start_proxy(&programs.proxy, state, &settings)?;
