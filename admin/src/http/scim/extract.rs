@@ -75,6 +75,10 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
                 message,
             ))
         })?;
+        // serde would take an array for an object's members in their order.
+        if bytes.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{') {
+            return Err(ScimFailure::syntax("request body: not an object".to_owned()));
+        }
         let body = serde_json::from_slice(&bytes);
         body.map(Self).map_err(|error| ScimFailure::syntax(format!("request body: {error}")))
     }
