@@ -14,7 +14,7 @@ examples=${1:-10}
 venv=$target/contract-venv
 python3 -m venv "$venv"
 "$venv/bin/pip" install --quiet --disable-pip-version-check --requirement "$here/requirements.txt"
-(cd "$root" && cargo build --quiet -p cube-admin)
+(cd "$root" && cargo build --quiet --workspace --bins)
 
 state=$(mktemp -d)
 export CUBE_ADMIN_PASSWORD=correct-horse-battery

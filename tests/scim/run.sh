@@ -13,7 +13,7 @@ target=${CARGO_TARGET_DIR:-$root/target}
 venv=$target/scim-venv
 python3 -m venv "$venv"
 "$venv/bin/pip" install --quiet --disable-pip-version-check --requirement "$here/requirements.txt"
-(cd "$root" && cargo build --quiet -p cube-admin)
+(cd "$root" && cargo build --quiet --workspace --bins)
 
 state=$(mktemp -d)
 export CUBE_ADMIN_PASSWORD=correct-horse-battery CUBE_ADMIN_CREDENTIALS=$state/login.json
