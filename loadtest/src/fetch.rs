@@ -9,13 +9,15 @@ use std::time::Duration;
 /// Longest wait for a connection, for a read, for a write.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// An `http://host:port[/base]` taken apart.
+/// An `http[s]://host:port[/base]` taken apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin {
     /// `host:port`.
     pub authority: String,
     /// Empty, or a path that starts with `/` and does not end with one.
     pub base: String,
+    /// Over TLS.
+    pub is_tls: bool,
 }
 
 impl Origin {
@@ -24,15 +26,39 @@ impl Origin {
     /// # Errors
     /// It is no `http` URL.
     pub fn parse(url: &str) -> Result<Self> {
-        let Some(rest) = url.strip_prefix("http://") else {
+        let origin = Self::parse_any(url)?;
+        if origin.is_tls {
             bail!("{url}: only http:// URLs are understood");
+        }
+        Ok(origin)
+    }
+
+    /// Reads a URL that may say `https`.
+    ///
+    /// # Errors
+    /// It is neither an `http` nor an `https` URL.
+    pub fn parse_any(url: &str) -> Result<Self> {
+        let (rest, is_tls) = match (url.strip_prefix("http://"), url.strip_prefix("https://")) {
+            (Some(rest), _) => (rest, false),
+            (None, Some(rest)) => (rest, true),
+            (None, None) => bail!("{url}: only http:// and https:// URLs are understood"),
         };
         let (authority, path) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
         if authority.is_empty() {
             bail!("{url}: no host");
         }
-        let port = if authority.rsplit(']').next().is_some_and(|end| end.contains(':')) { "" } else { ":80" };
-        Ok(Self { authority: format!("{authority}{port}"), base: path.trim_end_matches('/').to_owned() })
+        let default = if is_tls { ":443" } else { ":80" };
+        let port =
+            if authority.rsplit(']').next().is_some_and(|end| end.contains(':')) { "" } else { default };
+        let authority = format!("{authority}{port}");
+        Ok(Self { authority, base: path.trim_end_matches('/').to_owned(), is_tls })
+    }
+
+    /// Its host, without the port.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        let host = self.authority.rsplit_once(':').map_or(&*self.authority, |(host, _)| host);
+        host.trim_start_matches('[').trim_end_matches(']')
     }
 
     /// The first address of its host.

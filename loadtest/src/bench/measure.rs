@@ -67,7 +67,13 @@ pub(super) fn sample(
     round: usize,
 ) -> Result<Sample> {
     let mut options = row.load(times.scale);
-    options.origin.clone_from(&peer.origin);
+    match &peer.tls {
+        Some(tls) if row.is_over_tls() => {
+            options.origin.clone_from(&tls.origin);
+            options.ca = Some(tls.ca.clone());
+        }
+        Some(_) | None => options.origin.clone_from(&peer.origin),
+    }
     options.pat.clone_from(&peer.pat);
     let connections = options.concurrency as u64;
     if row.is_memory() {
@@ -97,6 +103,9 @@ pub(super) fn sample(
     let seconds = start.elapsed().as_secs_f64();
     let with = if peer.family.is_empty() { 0 } else { process::pss_bytes(&peer.family)? };
     let report = load.stop()?;
+    if row == Row::H2 && report.resumed_handshakes < report.full_handshakes {
+        bail!("{} of {} handshakes resumed a session", report.resumed_handshakes, report.connections);
+    }
 
     let cpu_s = cpu as f64 / 1e9;
     let (units, value) = match row.quantity() {
@@ -133,7 +142,7 @@ fn wait_until_open(load: &Load, mock: &Mock, connections: u64, row: Row) -> Resu
     let start = Instant::now();
     loop {
         let progress = load.progress();
-        let open = if row == Row::S4 { progress.events } else { progress.completed };
+        let open = if row.holds_streams() { progress.events } else { progress.completed };
         if open >= connections {
             return Ok(());
         }

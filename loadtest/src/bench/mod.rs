@@ -6,6 +6,7 @@
 //!
 //! `rows` (what is run) → `peers` (against what) → `measure` (one window) → `table`; `process` reads what the kernel counts.
 
+mod certificate;
 mod measure;
 mod peers;
 mod process;
@@ -15,6 +16,7 @@ mod table;
 use crate::launch;
 use crate::mock::{self, Mock};
 use anyhow::{Context as _, Result, bail};
+use certificate::Certificate;
 use measure::{Sample, Times};
 use peers::{Kind, Peer, Running};
 use rows::Row;
@@ -104,6 +106,7 @@ fn run_rows(options: &Options, peers: &[Peer], pinned: bool, directory: &Path) -
     };
     let mock = Mock::start(&mock::Options::default())?;
     let cpu = pinned.then_some(options.proxy_cpu);
+    let certificate = Certificate::create(directory)?;
     let mut samples = Vec::new();
     for row in Row::ALL.into_iter().filter(|row| options.rows.contains(row)) {
         // Memory is measured on fresh processes; everything else on one set that runs all the while, idle in its turns off.
@@ -111,11 +114,13 @@ fn run_rows(options: &Options, peers: &[Peer], pinned: bool, directory: &Path) -
         let mut running: Vec<Option<Running>> = peers.iter().map(|_| None).collect();
         for round in 0..options.rounds.max(1) {
             for (peer, running) in peers.iter().zip(&mut running) {
-                if memory && matches!(peer.kind, Kind::Direct) {
+                let nothing_to_see = memory && matches!(peer.kind, Kind::Direct);
+                if nothing_to_see || (row.is_over_tls() && !peer.speaks_tls()) {
                     continue;
                 }
                 if running.is_none() {
-                    *running = Some(peer.start(mock.address(), cpu, directory, row == Row::S5)?);
+                    *running =
+                        Some(peer.start(mock.address(), &certificate, cpu, directory, row == Row::S5)?);
                 }
                 let up = running.as_ref().expect("started above");
                 let sample = measure::sample(row, &peer.name, up, &mock, times, options.proxy_cpu, round)

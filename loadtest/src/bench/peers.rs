@@ -1,6 +1,7 @@
 //! What is measured: cube-proxy, the peers with configurations that suit them, a relay that looks at nothing, and nothing
 //! in between. All do the same: pass requests to one upstream over kept-alive connections, log nothing, buffer nothing.
 
+use super::certificate::Certificate;
 use super::process;
 use crate::fetch;
 use crate::launch::{Child, Launch, Output};
@@ -47,6 +48,7 @@ pub(super) struct Peer {
 pub(super) struct Running {
     /// Base URL of its requests.
     pub(super) origin: String,
+    pub(super) tls: Option<OverTls>,
     pub(super) pat: Option<String>,
     /// Its processes; empty when nothing is in between.
     pub(super) family: Vec<u32>,
@@ -54,7 +56,20 @@ pub(super) struct Running {
     _child: Option<Child>,
 }
 
+/// The same, over TLS.
+#[derive(Clone, Debug)]
+pub(super) struct OverTls {
+    pub(super) origin: String,
+    /// What callers have to believe.
+    pub(super) ca: PathBuf,
+}
+
 impl Peer {
+    /// Whether it also listens for TLS.
+    pub(super) const fn speaks_tls(&self) -> bool {
+        matches!(self.kind, Kind::Nginx | Kind::Haproxy | Kind::Cube { .. })
+    }
+
     /// Starts it on `cpu` in front of `upstream`, with its files in `directory`, and waits until it answers.
     ///
     /// `large`: for answers of hundreds of KiB, for which the peers are given the buffers that suit them best. Everywhere else
@@ -62,6 +77,7 @@ impl Peer {
     pub(super) fn start(
         &self,
         upstream: SocketAddr,
+        certificate: &Certificate,
         cpu: Option<usize>,
         directory: &Path,
         large: bool,
@@ -69,13 +85,13 @@ impl Peer {
         let directory = directory.join(&self.name);
         std::fs::create_dir_all(&directory)?;
         let log = directory.join("log");
-        let [address, ops] = free_addresses()?;
+        let [address, secure, ops] = free_addresses()?;
         let mut origin = format!("http://{address}");
         let mut pat = None;
         let launch = match &self.kind {
             Kind::Direct => {
                 let origin = format!("http://{upstream}");
-                return Ok(Running { origin, pat: None, family: Vec::new(), _child: None });
+                return Ok(Running { origin, tls: None, pat: None, family: Vec::new(), _child: None });
             }
             Kind::Relay { program } => Launch::new(program).arguments([
                 "--upstream",
@@ -85,12 +101,12 @@ impl Peer {
             ]),
             Kind::Nginx => {
                 let file = directory.join("nginx.conf");
-                std::fs::write(&file, nginx(address, upstream, &directory, large))?;
+                std::fs::write(&file, nginx([address, secure], certificate, upstream, &directory, large))?;
                 Launch::new(program_in_path("nginx")?).arguments([Path::new("-c"), &file])
             }
             Kind::Haproxy => {
                 let file = directory.join("haproxy.cfg");
-                std::fs::write(&file, haproxy(address, upstream, large))?;
+                std::fs::write(&file, haproxy([address, secure], certificate, upstream, large))?;
                 Launch::new(program_in_path("haproxy")?).arguments([Path::new("-db"), Path::new("-f"), &file])
             }
             Kind::Cube { program, extra } => {
@@ -98,13 +114,16 @@ impl Peer {
                 let file = directory.join("proxy.toml");
                 let tables_file = directory.join("tables.ndjson");
                 tables::write(&tables_file, &tables::records(&people, &service(upstream)))?;
-                std::fs::write(&file, cube(address, ops, &tables_file, extra)?)?;
+                std::fs::write(
+                    &file,
+                    cube(address, ops, &tables_file, &format!("{}{extra}", tls(secure, certificate)))?,
+                )?;
                 origin = format!("http://{address}/proxy/bench");
                 pat = Some(people.pat.secret);
                 Launch::new(program).arguments([Path::new("--config"), &file])
             }
             Kind::Passthrough { program, section } => {
-                let [listener, _] = free_addresses()?;
+                let [listener, ..] = free_addresses()?;
                 let file = directory.join("proxy.toml");
                 let section = section.replace("@callback", &format!("http://{upstream}/verify"));
                 let passthrough = format!(
@@ -122,7 +141,11 @@ impl Peer {
             let said = std::fs::read_to_string(&log).unwrap_or_default();
             format!("{} does not answer; it says:\n{said}", self.name)
         })?;
-        Ok(Running { origin, pat, family: process::family(child.id())?, _child: Some(child) })
+        let tls = self.speaks_tls().then(|| OverTls {
+            origin: origin.replacen(&format!("http://{address}"), &format!("https://{secure}"), 1),
+            ca: certificate.chain.clone(),
+        });
+        Ok(Running { origin, tls, pat, family: process::family(child.id())?, _child: Some(child) })
     }
 
     /// Its version, as it tells it.
@@ -181,11 +204,11 @@ fn wait_until_it_answers(
     }
 }
 
-/// Two different addresses that nobody listens on.
-fn free_addresses() -> Result<[SocketAddr; 2]> {
+/// Three different addresses that nobody listens on.
+fn free_addresses() -> Result<[SocketAddr; 3]> {
     let bind = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
-    let (one, other) = (bind()?, bind()?);
-    Ok([one.local_addr()?, other.local_addr()?])
+    let (one, two, three) = (bind()?, bind()?, bind()?);
+    Ok([one.local_addr()?, two.local_addr()?, three.local_addr()?])
 }
 
 /// The path of `name`, also where only root looks for programs.
@@ -201,8 +224,15 @@ pub(super) fn is_installed(name: &str) -> bool {
     program_in_path(name).is_ok()
 }
 
-fn nginx(address: SocketAddr, upstream: SocketAddr, directory: &Path, large: bool) -> String {
+fn nginx(
+    [address, secure]: [SocketAddr; 2],
+    certificate: &Certificate,
+    upstream: SocketAddr,
+    directory: &Path,
+    large: bool,
+) -> String {
     let directory = directory.display();
+    let (chain, key) = (certificate.chain.display(), certificate.key.display());
     let buffers = if large {
         "proxy_buffering on; proxy_buffers 8 64k; proxy_buffer_size 64k; proxy_busy_buffers_size 256k; proxy_max_temp_file_size 0;"
     } else {
@@ -233,6 +263,10 @@ http {{
     }}
     server {{
         listen {address} backlog=4096;
+        listen {secure} ssl backlog=4096;
+        ssl_certificate {chain};
+        ssl_certificate_key {key};
+        ssl_protocols TLSv1.2 TLSv1.3;
         client_max_body_size 0;
         location / {{
             proxy_pass http://model_server;
@@ -248,7 +282,13 @@ http {{
     )
 }
 
-fn haproxy(address: SocketAddr, upstream: SocketAddr, large: bool) -> String {
+fn haproxy(
+    [address, secure]: [SocketAddr; 2],
+    certificate: &Certificate,
+    upstream: SocketAddr,
+    large: bool,
+) -> String {
+    let both = certificate.both.display();
     let buffers = if large { "tune.bufsize 65536" } else { "" };
     format!(
         "global
@@ -268,11 +308,19 @@ defaults
     retries 0
 frontend callers
     bind {address} backlog 4096
+    bind {secure} backlog 4096 ssl crt {both} ssl-min-ver TLSv1.2
     default_backend model_server
 backend model_server
     server one {upstream} maxconn 8000 pool-max-conn -1
 "
     )
+}
+
+/// The section that has cube-proxy listen for TLS as well. JSON's strings are TOML's basic strings.
+fn tls(address: SocketAddr, certificate: &Certificate) -> String {
+    let quoted = |path: &Path| serde_json::Value::from(path.to_string_lossy()).to_string();
+    let (chain, key) = (quoted(&certificate.chain), quoted(&certificate.key));
+    format!("[tls]\naddress = \"{address}\"\ncertificates = [{{ chain = {chain}, key = {key} }}]\n\n")
 }
 
 fn cube(address: SocketAddr, ops: SocketAddr, tables_file: &Path, extra: &str) -> Result<String> {

@@ -2,11 +2,10 @@
 
 use super::check::{Check, Expected};
 use super::tally::Tally;
+use super::wire::Wire;
 use crate::http1::{ChunkDecoder, ChunkStep, Fields, head_end, status_line};
 use crate::poller::Interest;
-use rustix::fd::OwnedFd;
 use rustix::io::Errno;
-use rustix::net::{SendFlags, send};
 use std::rc::Rc;
 
 /// What this exchange is to do besides being read.
@@ -55,7 +54,7 @@ enum Phase {
 /// A slot of the run: one connection after another.
 #[derive(Debug)]
 pub(super) struct Connection {
-    pub(super) socket: Option<OwnedFd>,
+    pub(super) wire: Option<Wire>,
     pub(super) interest: Interest,
     pub(super) plan: Plan,
     /// Which request of the run this is.
@@ -79,7 +78,7 @@ pub(super) struct Connection {
 impl Connection {
     pub(super) fn new() -> Self {
         Self {
-            socket: None,
+            wire: None,
             interest: Interest::ReadWrite,
             plan: Plan::ReadAll,
             number: 0,
@@ -101,9 +100,14 @@ impl Connection {
         !matches!(self.phase, Phase::Idle)
     }
 
-    /// Whether bytes wait to be sent.
+    /// Whether bytes of the request wait to be sent.
     pub(super) const fn sending(&self) -> bool {
         matches!(self.phase, Phase::Sending { .. })
+    }
+
+    /// What the socket is to be watched for.
+    pub(super) fn wanted(&self) -> Interest {
+        Interest::of(true, self.wire.as_ref().is_some_and(|wire| wire.wants_room(self.sending())))
     }
 
     /// Whether the request has been sent and nothing has come back.
@@ -111,7 +115,7 @@ impl Connection {
         matches!(self.phase, Phase::Head) && !self.answering
     }
 
-    /// Begins an exchange on the socket that is there.
+    /// Begins an exchange on the connection that is there.
     pub(super) fn begin(&mut self, number: u64, request: Rc<[u8]>, plan: Plan, now: u64) {
         self.number = number;
         self.request = request;
@@ -132,9 +136,9 @@ impl Connection {
 
     /// Sends what the socket takes. An error shows later, as the end of the answer.
     pub(super) fn send(&mut self, now: u64) {
-        let (Phase::Sending { at }, Some(socket)) = (&mut self.phase, &self.socket) else { return };
+        let (Phase::Sending { at }, Some(wire)) = (&mut self.phase, &mut self.wire) else { return };
         while *at < self.request.len() {
-            match send(socket, &self.request[*at..], SendFlags::NOSIGNAL) {
+            match wire.send(&self.request[*at..]) {
                 Ok(bytes) => *at += bytes,
                 Err(Errno::INTR) => {}
                 // Not connected yet, no room, or broken: the poller says when to look again.

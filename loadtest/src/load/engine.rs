@@ -4,13 +4,14 @@ use super::check::Expected;
 use super::connection::{Connection, Plan, Progress};
 use super::requests::Requests;
 use super::tally::{Outcome, Report, Tally};
+use super::wire::{Trust, Wire};
 use super::{Live, Mode, Options};
 use crate::clock::now_ns;
 use crate::fetch::Origin;
 use crate::poller::{Interest, Poller, Ready};
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, connect, recv, socket_with, sockopt};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with, sockopt};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::net::SocketAddr;
@@ -26,6 +27,8 @@ const UNANSWERED_NS: u64 = 50_000_000;
 
 pub(super) struct Engine {
     address: SocketAddr,
+    /// With TLS.
+    trust: Option<Trust>,
     mode: Mode,
     expected: Expected,
     requests: Requests,
@@ -71,8 +74,15 @@ impl Engine {
         let spread = if options.ramp_s > 0.0 { options.ramp_s * 1e9 } else { every };
         let due =
             (0..slots).map(|slot| Reverse((start + (spread * slot as f64 / slots as f64) as u64, slot)));
+        let trust = if origin.is_tls {
+            let ca = options.ca.as_deref().context("an https origin needs --ca")?;
+            Some(Trust::new(ca, origin.host(), options.full_handshakes)?)
+        } else {
+            None
+        };
         Ok(Self {
             address,
+            trust,
             mode: options.mode,
             expected,
             requests: Requests::new(options, origin),
@@ -166,7 +176,7 @@ impl Engine {
         self.requests_left -= 1;
         let number = self.tally.started;
         let (plan, request) = self.requests.next(number);
-        if self.slots[slot].socket.is_none()
+        if self.slots[slot].wire.is_none()
             && let Err(errno) = self.connect(slot)
         {
             self.tally.started += 1;
@@ -208,45 +218,59 @@ impl Engine {
         // A peer that refuses shows as a broken socket.
         self.poller.add(&socket, slot as u64, Interest::ReadWrite).map_err(|_| Errno::NOMEM)?;
         self.slots[slot].interest = Interest::ReadWrite;
-        self.slots[slot].socket = Some(socket);
+        self.slots[slot].wire = Some(match &self.trust {
+            Some(trust) => trust.wrap(socket)?,
+            None => Wire::Plain(socket),
+        });
         self.tally.connections += 1;
         Ok(())
     }
 
     fn watch(&mut self, slot: usize) {
         let connection = &mut self.slots[slot];
-        let interest = Interest::of(true, connection.sending());
-        if let Some(socket) = &connection.socket
+        let interest = connection.wanted();
+        if let Some(wire) = &connection.wire
             && interest != connection.interest
         {
             connection.interest = interest;
             // It was added when it was opened; if this fails the exchange times out and says so.
-            let _ = self.poller.modify(socket, slot as u64, interest);
+            let _ = self.poller.modify(wire, slot as u64, interest);
         }
     }
 
     fn ready(&mut self, ready: Ready) {
         let slot = usize::try_from(ready.key).expect("a slot number");
         let now = now_ns();
-        if ready.writable && self.slots[slot].sending() {
-            self.slots[slot].send(now);
+        let connection = &mut self.slots[slot];
+        let Some(wire) = &mut connection.wire else { return };
+        if ready.writable {
+            wire.flush();
+            connection.send(now);
             self.watch(slot);
         }
         if !ready.readable {
             return;
         }
         let connection = &mut self.slots[slot];
-        let Some(socket) = &connection.socket else { return };
-        let progress = match recv(socket, &mut self.scratch[..], RecvFlags::empty()) {
-            Ok((0, _)) => self.lost(slot, false, now),
-            Ok((bytes, _)) => {
+        let Some(wire) = &mut connection.wire else { return };
+        let received = wire.receive(&mut self.scratch[..]);
+        if let Some(kind) = wire.handshake() {
+            self.tally.handshake(kind);
+            // The request has waited for it.
+            connection.send(now);
+        }
+        let progress = match received {
+            Ok(0) => self.lost(slot, false, now),
+            Ok(bytes) => {
                 self.tally.reads += 1;
                 connection.receive(self.expected, &self.scratch[..bytes], now, &mut self.tally)
             }
             Err(Errno::AGAIN | Errno::INTR) => Progress::Going,
             Err(Errno::CONNREFUSED) => Progress::Failed("connect: refused"),
+            Err(Errno::PROTO) => Progress::Failed("tls"),
             Err(_) => self.lost(slot, true, now),
         };
+        self.watch(slot);
         self.finish(slot, progress, now);
     }
 
@@ -254,7 +278,7 @@ impl Engine {
     fn lost(&mut self, slot: usize, reset: bool, now: u64) -> Progress {
         let connection = &mut self.slots[slot];
         let progress = connection.ended(self.expected, reset, now, &mut self.tally);
-        connection.socket = None;
+        connection.wire = None;
         progress
     }
 
@@ -288,7 +312,7 @@ impl Engine {
         }
         connection.end();
         if !keep {
-            connection.socket = None;
+            connection.wire = None;
         }
         let failed = matches!(progress, Progress::Failed(_) | Progress::Status(_));
         if self.every_ns > 0 {

@@ -1,7 +1,7 @@
 //! The load client: many exchanges at once on one thread, every one checked, all of them timed.
 //!
 //! `requests` (what is sent) → `connection` (one exchange after another on a socket) → `check` (a stream's events) → `tally`
-//! (counts and report), run by `engine`. It costs less per event than the proxy: one `recv` per wake-up, events looked at where
+//! (counts and report), run by `engine`, on `wire` (plain or TLS). It costs less per event than the proxy: one `recv` per wake-up, events looked at where
 //! they lie.
 //!
 //! Besides load it plays the hazards of real callers: it leaves streams at random, and asks the mock to cut others, and
@@ -12,12 +12,14 @@ mod connection;
 mod engine;
 mod requests;
 mod tally;
+mod wire;
 
 pub use tally::{Outcome, Report};
 
 use crate::fetch::Origin;
 use anyhow::Result;
 use engine::Engine;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -38,9 +40,15 @@ pub enum Mode {
 #[derive(Clone, Debug, clap::Parser)]
 #[command(name = "cube-stream", version, about = "A load client that checks every event of every stream.")]
 pub struct Options {
-    /// http://host:port[/base] that the path is appended to: http://127.0.0.1:8080/proxy/demo.
+    /// http[s]://host:port[/base] that the path is appended to: http://127.0.0.1:8080/proxy/demo.
     #[arg(long)]
     pub origin: String,
+    /// With https: a PEM file of the certificates that are believed, and no others.
+    #[arg(long)]
+    pub ca: Option<PathBuf>,
+    /// With https: never resume a session.
+    #[arg(long)]
+    pub full_handshakes: bool,
     /// Path of the requests; paths under /api are NDJSON.
     #[arg(long, default_value = "/v1/chat/completions")]
     pub path: String,
@@ -158,9 +166,9 @@ impl Load {
     /// Starts it.
     ///
     /// # Errors
-    /// The origin is no `http` URL, its host is unknown, or the thread cannot be had.
+    /// The origin is no `http` or `https` URL, its host is unknown, or the thread cannot be had.
     pub fn start(options: Options) -> Result<Self> {
-        let origin = Origin::parse(&options.origin)?;
+        let origin = Origin::parse_any(&options.origin)?;
         let address = origin.address()?;
         let live = Arc::new(Live::default());
         let shared = Arc::clone(&live);

@@ -1,6 +1,7 @@
 //! What a load run has seen, and the report made of it.
 
 use crate::histogram::{Histogram, Percentiles};
+use rustls::HandshakeKind;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -34,6 +35,9 @@ pub(super) struct Tally {
     /// Still running when the run was over.
     pub(super) unfinished: u64,
     pub(super) connections: u64,
+    /// TLS handshakes: full ones, and those that took up an earlier session.
+    pub(super) full_handshakes: u64,
+    pub(super) resumed_handshakes: u64,
     pub(super) events: u64,
     pub(super) bytes: u64,
     pub(super) reads: u64,
@@ -60,6 +64,13 @@ impl Tally {
         }
     }
 
+    pub(super) fn handshake(&mut self, kind: HandshakeKind) {
+        match kind {
+            HandshakeKind::Resumed => self.resumed_handshakes += 1,
+            HandshakeKind::Full | HandshakeKind::FullWithHelloRetryRequest => self.full_handshakes += 1,
+        }
+    }
+
     /// Starts the times anew; counts go on.
     pub(super) fn clear_times(&mut self) {
         for histogram in
@@ -80,6 +91,8 @@ impl Tally {
             unfinished: self.unfinished,
             failed,
             connections: self.connections,
+            full_handshakes: self.full_handshakes,
+            resumed_handshakes: self.resumed_handshakes,
             events: self.events,
             bytes: self.bytes,
             reads: self.reads,
@@ -119,6 +132,10 @@ pub struct Report {
     pub failed: u64,
     /// Connections opened.
     pub connections: u64,
+    /// Full TLS handshakes.
+    pub full_handshakes: u64,
+    /// TLS handshakes that took up an earlier session.
+    pub resumed_handshakes: u64,
     /// Content events received.
     pub events: u64,
     /// Body bytes received, framing not counted.
