@@ -67,7 +67,7 @@ fn of(pid: Option<u32>) -> String {
 }
 
 impl Instance {
-    /// Claims the listener's address.
+    /// Claims the addresses that callers connect to.
     ///
     /// With `process.allow_second_instance`, or port 0 (which takes a free port), nothing is claimed.
     ///
@@ -80,9 +80,10 @@ impl Instance {
         }
         let path = settings.process.lock_file.clone().unwrap_or_else(|| default_lock_file(address));
         let lock = lock(&path)?;
-        wait_for(address)?;
-        if let Some(passthrough) = &settings.passthrough {
-            wait_for(passthrough.address)?;
+        let passthrough = settings.passthrough.as_ref().map(|passthrough| passthrough.address);
+        let https = settings.tls.is_on().then_some(settings.tls.address);
+        for address in [Some(address), passthrough, https].into_iter().flatten() {
+            wait_for(address)?;
         }
         Ok(Self { _lock: Some(lock) })
     }

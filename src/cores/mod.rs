@@ -176,8 +176,10 @@ async fn run(start: CoreStart, driver: Driver) {
         ..
     } = start;
     let shared = Shared { connections_max, load, addresses, rates };
-    let local = Rc::new(Local::new(core, driver, settings, shared, records));
+    let local = Rc::new(Local::new(core, driver, Arc::clone(&settings), shared, records));
     local.adopt_terms(&terms);
+    let crossing =
+        if settings.passthrough.as_ref().is_some_and(|it| it.tls) { Over::Tls } else { Over::Plain };
     let passthrough = passthrough.map(ReadyFd::new).transpose();
     let tls_listener = tls_listener.map(ReadyFd::new).transpose();
     let (Ok(listener), Ok(passthrough), Ok(tls_listener), Ok(inbox)) =
@@ -191,7 +193,7 @@ async fn run(start: CoreStart, driver: Driver) {
     let listeners = [
         (Some(listener), Via { paths: Paths::Domain, over: Over::Plain }),
         (tls_listener, Via { paths: Paths::Domain, over: Over::Tls }),
-        (passthrough, Via { paths: Paths::Passthrough, over: Over::Plain }),
+        (passthrough, Via { paths: Paths::Passthrough, over: crossing }),
     ];
     for (listener, via) in listeners {
         let Some(listener) = listener else { continue };

@@ -24,6 +24,10 @@ pub struct Passthrough {
     pub cluster: Arc<ClusterEntry>,
     /// Who decides. `None`: nobody, the listener is open.
     pub callback: Option<Callback>,
+    /// It speaks TLS, with the certificates of `[tls]`.
+    pub tls: bool,
+    /// Without TLS it may be on an address that others can reach: something before it speaks TLS.
+    pub plain_beyond_loopback: bool,
     /// The listener may be open on an address that others can reach.
     pub open_beyond_loopback: bool,
     /// The credential that the callback took goes upstream.

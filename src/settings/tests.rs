@@ -329,7 +329,7 @@ fn the_origin_of_admin_is_a_plain_url_of_another_address() {
 
 #[test]
 fn a_passthrough_listener_has_an_address_a_cluster_and_somebody_who_decides() {
-    let whole = "[passthrough]\naddress = '0.0.0.0:3000'\norigins = ['http://127.0.0.1:1', 'http://127.0.0.1:2/base']\n\
+    let whole = "[passthrough]\nplain_beyond_loopback = true\naddress = '0.0.0.0:3000'\norigins = ['http://127.0.0.1:1', 'http://127.0.0.1:2/base']\n\
                  auth_callback_url = 'http://127.0.0.1:3/verify?a'\nauth_callback_timeout_s = 0.5\nhead_timeout_s = 7\n\
                  forward_credential = true\ncache_ttl_s = 1\nrefusal_cache_ttl_s = 0.25\ncache_entries_max = 9\n\
                  single_flight = true\nrate_limit_per_s = 0\n";
@@ -347,13 +347,17 @@ fn a_passthrough_listener_has_an_address_a_cluster_and_somebody_who_decides() {
     assert!(passthrough.forward_credential);
     assert_eq!(Settings::parse(&settings.to_toml()), Ok(settings));
 
+    let tls = whole.replace("plain_beyond_loopback", "tls")
+        + "[tls]\ncertificates = [{ chain = 'c.pem', key = 'k.pem' }]\n";
+    assert!(Settings::parse(&tls).expect("over TLS").passthrough.expect("a listener").tls);
+
     let open = "[passthrough]\naddress = '127.0.0.1:3000'\norigins = ['http://127.0.0.1:1']\n";
     assert!(
         Settings::parse(open).expect("open on loopback").passthrough.expect("a listener").callback.is_none()
     );
     for (text, keys) in [
-        (open.replace("127.0.0.1:3000", "0.0.0.0:3000"), &["passthrough.address"][..]),
-        (open.replace("127.0.0.1:3000", "[::ffff:10.0.0.1]:3000"), &["passthrough.address"]),
+        (open.replace("127.0.0.1:3000", "0.0.0.0:3000"), &["passthrough.address"; 2][..]),
+        (open.replace("127.0.0.1:3000", "[::ffff:10.0.0.1]:3000"), &["passthrough.address"; 2]),
         (open.replace("127.0.0.1:3000", "127.0.0.1:8080"), &["passthrough.address"]),
         (open.replace("127.0.0.1:1", "127.0.0.1:3000"), &["passthrough.origins"]),
         (open.replace("['http://127.0.0.1:1']", "[]"), &["passthrough.origins"]),
@@ -362,6 +366,11 @@ fn a_passthrough_listener_has_an_address_a_cluster_and_somebody_who_decides() {
         (format!("{open}auth_callback_url = 'ftp://a:1/'"), &["passthrough.auth_callback_url"]),
         (format!("{open}auth_callback_timeout_s = 0"), &["passthrough.auth_callback_timeout_s"]),
         ("[passthrough]\norigins = ['http://a:1']".to_owned(), &["passthrough.origins"]),
+        (format!("{open}tls = true"), &["passthrough.tls"]),
+        (
+            format!("{open}auth_callback_url = 'http://a:1/'").replace("127.0.0.1:3000", "0.0.0.0:3000"),
+            &["passthrough.address"],
+        ),
     ] {
         assert_eq!(wrong_keys(&text), keys, "{text}");
     }

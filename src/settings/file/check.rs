@@ -22,9 +22,9 @@ pub(super) fn settings(file: &File, problems: &mut Vec<Problem>) -> Settings {
     let mut settings = Settings::default();
     let mut check = Check { problems };
     check.addresses(file, &mut settings);
+    check.tls(file, &mut settings);
     check.passthrough(&file.passthrough, &mut settings);
     check.upstream(file, &mut settings);
-    check.tls(file, &mut settings);
     check.cores(file, &mut settings);
     check.limits(file, &mut settings);
     check.timeouts(file, &mut settings);
@@ -42,7 +42,7 @@ pub(super) fn settings(file: &File, problems: &mut Vec<Problem>) -> Settings {
     for (target, value) in flags {
         *target = value.unwrap_or(*target);
     }
-    check.plain_listener(&settings);
+    check.plain_listeners(&settings);
     settings
 }
 
@@ -88,12 +88,22 @@ impl Check<'_> {
     }
 
     /// Credentials travel in the clear there: nobody serves them to a network by mistake.
-    fn plain_listener(&mut self, settings: &Settings) {
+    fn plain_listeners(&mut self, settings: &Settings) {
+        let in_the_clear =
+            |address: SocketAddr, is_meant: bool| !address.ip().to_canonical().is_loopback() && !is_meant;
         let listener = &settings.listener;
-        if !listener.address.ip().to_canonical().is_loopback() && !listener.plain_beyond_loopback {
+        if in_the_clear(listener.address, listener.plain_beyond_loopback) {
             self.wrong(
                 "listener.address",
                 "credentials would cross a network in the clear; use [tls], or say plain_beyond_loopback = true",
+            );
+        }
+        if let Some(passthrough) = &settings.passthrough
+            && in_the_clear(passthrough.address, passthrough.tls || passthrough.plain_beyond_loopback)
+        {
+            self.wrong(
+                "passthrough.address",
+                "credentials would cross a network in the clear; say tls = true, or plain_beyond_loopback = true",
             );
         }
     }

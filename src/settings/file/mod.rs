@@ -60,6 +60,8 @@ section!(PassthroughSection {
     cache_entries_max: i64,
     single_flight: bool,
     rate_limit_per_s: i64,
+    tls: bool,
+    plain_beyond_loopback: bool,
     open_beyond_loopback: bool,
     forward_credential: bool,
 });
@@ -349,6 +351,8 @@ impl PassthroughSection {
             rate_limit_per_s: Some(integer(
                 callback.map_or(default::RATE_PER_S, |callback| callback.rate_per_s),
             )),
+            tls: Some(passthrough.is_some_and(|p| p.tls)),
+            plain_beyond_loopback: Some(passthrough.is_some_and(|p| p.plain_beyond_loopback)),
             open_beyond_loopback: Some(passthrough.is_some_and(|p| p.open_beyond_loopback)),
             forward_credential: Some(passthrough.is_some_and(|p| p.forward_credential)),
         }

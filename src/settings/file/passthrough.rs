@@ -30,9 +30,14 @@ impl Check<'_> {
         };
         let mut address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         self.address("passthrough.address", Some(text), &mut address);
-        let taken = [settings.listener.address, settings.ops.address].contains(&address);
-        if taken && address.port() != 0 {
-            self.wrong("passthrough.address", "the same as listener.address or ops.address");
+        let others = [settings.listener.address, settings.ops.address, settings.tls.address];
+        let others = if settings.tls.is_on() { &others[..] } else { &others[..2] };
+        if others.contains(&address) && address.port() != 0 {
+            self.wrong("passthrough.address", "the same as listener.address, ops.address or tls.address");
+        }
+        let tls = from.tls.unwrap_or_default();
+        if tls && !settings.tls.is_on() {
+            self.wrong("passthrough.tls", "needs tls.certificates");
         }
         if callback.is_none() && !address.ip().to_canonical().is_loopback() && !open_beyond_loopback {
             self.wrong(
@@ -63,6 +68,8 @@ impl Check<'_> {
             address,
             cluster: Arc::new(cluster),
             callback,
+            tls,
+            plain_beyond_loopback: from.plain_beyond_loopback.unwrap_or_default(),
             open_beyond_loopback,
             forward_credential: from.forward_credential.unwrap_or_default(),
         }));

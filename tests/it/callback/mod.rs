@@ -4,6 +4,7 @@ mod answers;
 mod calls;
 mod memory;
 mod passes;
+mod secure;
 mod sockets;
 mod startup;
 

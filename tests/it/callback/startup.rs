@@ -28,14 +28,34 @@ fn open_to_everybody_only_if_that_is_said() {
         assert!(said.contains("passthrough.address: without auth_callback_url everybody"), "{said}");
     }
     let mut launch = open(&api);
-    launch.settings.set("passthrough.address", "0.0.0.0:0").set("passthrough.open_beyond_loopback", true);
+    launch
+        .settings
+        .set("passthrough.address", "0.0.0.0:0")
+        .set("passthrough.plain_beyond_loopback", true)
+        .set("passthrough.open_beyond_loopback", true);
     drop(launch.start());
     let mut launch = open(&api);
     launch
         .settings
         .set("passthrough.address", "0.0.0.0:0")
+        .set("passthrough.plain_beyond_loopback", true)
         .set("passthrough.auth_callback_url", "http://127.0.0.1:9/verify");
     drop(launch.start());
+}
+
+#[test]
+fn credentials_cross_a_network_in_the_clear_only_if_that_is_said() {
+    let api = Upstream::bind();
+    let mut launch = open(&api);
+    launch
+        .settings
+        .set("passthrough.address", "0.0.0.0:0")
+        .set("passthrough.auth_callback_url", "http://127.0.0.1:9/verify");
+    let said = refusal_of(launch.command());
+    assert!(said.contains("passthrough.address: credentials would cross a network in the clear"), "{said}");
+    launch.settings.set("passthrough.tls", true);
+    let said = refusal_of(launch.command());
+    assert!(said.contains("passthrough.tls: needs tls.certificates"), "{said}");
 }
 
 #[test]
