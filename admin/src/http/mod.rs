@@ -44,6 +44,7 @@ pub use error::{ApiError, ApiResult, ErrorBody, Errors};
 pub(crate) use error::{chain, status_of};
 use extract::RequestId;
 pub(crate) use pieces::Pieces;
+pub(crate) use scim::BASE as SCIM_BASE;
 
 /// The API's description, without its entrypoints.
 #[derive(OpenApi)]

@@ -46,6 +46,26 @@ pub enum ApiScope {
 }
 
 impl ApiScope {
+    /// All there are.
+    pub const ALL: [Self; 10] = [
+        Self::DeploymentsRead,
+        Self::DeploymentsWrite,
+        Self::ModelsRead,
+        Self::ModelsWrite,
+        Self::UsageRead,
+        Self::AuditRead,
+        Self::NodesRead,
+        Self::NodesWrite,
+        Self::UsersRead,
+        Self::Scim,
+    ];
+
+    /// The scope that is written like this.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|scope| scope.name() == name)
+    }
+
     /// As it is written.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -246,25 +266,10 @@ mod tests {
 
     #[test]
     fn a_scope_is_written_the_same_everywhere_and_writing_includes_reading() {
-        use ApiScope::{
-            AuditRead, DeploymentsRead, DeploymentsWrite, ModelsRead, ModelsWrite, NodesRead, NodesWrite,
-            Scim, UsageRead, UsersRead,
-        };
-        let all = [
-            DeploymentsRead,
-            DeploymentsWrite,
-            ModelsRead,
-            ModelsWrite,
-            UsageRead,
-            AuditRead,
-            NodesRead,
-            NodesWrite,
-            UsersRead,
-            Scim,
-        ];
-        for scope in all {
+        for scope in ApiScope::ALL {
             assert_eq!(to_json(&scope), format!("\"{}\"", scope.name()));
-            for needed in all {
+            assert_eq!(ApiScope::from_name(scope.name()), Some(scope));
+            for needed in ApiScope::ALL {
                 let reading = scope.name().strip_suffix("write").map(|family| format!("{family}read"));
                 let covers = scope == needed || reading.as_deref() == Some(needed.name());
                 assert_eq!(scope.covers(needed), covers, "{} for {}", scope.name(), needed.name());

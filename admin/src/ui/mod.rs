@@ -12,6 +12,7 @@
 
 mod account;
 mod adoption;
+mod api_keys;
 mod assets;
 mod audit;
 mod chart;
@@ -19,9 +20,11 @@ mod confirm;
 mod csp;
 mod deployments;
 mod domains;
+mod duration;
 mod error;
 mod form;
 mod frame;
+mod groups;
 mod home;
 mod invitations;
 mod list;
@@ -75,6 +78,8 @@ pub(crate) fn router(app: &App) -> Router<App> {
         .merge(routing::routes())
         .merge(route_test::routes())
         .merge(users::routes())
+        .merge(groups::routes())
+        .merge(api_keys::routes())
         .merge(nodes::routes())
         .merge(audit::routes())
         .merge(usage::routes())

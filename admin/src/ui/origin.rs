@@ -28,6 +28,11 @@ impl Origin {
         !authority.is_empty() && authority.eq_ignore_ascii_case(&self.authority) && scheme_holds
     }
 
+    /// Where the browser has this page from: `https://cube.example.org`.
+    pub(super) fn url(&self) -> String {
+        format!("{}://{}", if self.secure { "https" } else { "http" }, self.authority)
+    }
+
     /// Whether this page came through a proxy.
     pub(super) fn through_proxy(&self) -> bool {
         let proxy = self.proxy.as_deref().and_then(|proxy| proxy.split_once("://"));

@@ -8,17 +8,17 @@ use axum::routing::{get, post};
 use uuid::Uuid;
 
 use super::adoption;
+use super::duration::{Durations, duration_of};
 use super::error::UiResult;
 use super::form::Form;
 use super::frame::{Frame, Section, page, show};
-use super::pat_new::{duration_of, durations, secret_page};
+use super::pat_new::secret_page;
 use super::pats::find;
 use super::scope_editor::{self, ScopeEditor, Step};
 use super::shell::Member;
 use super::view::Choice;
 use crate::app::App;
 use crate::app::scopes::NewScope;
-use crate::clock::Moment;
 use crate::store::Page;
 use crate::store::pats::PatRow;
 use crate::store::tx::noting_generation;
@@ -91,14 +91,11 @@ struct Rotate {
     form: Form,
     id: String,
     name: String,
-    durations: Vec<Choice>,
-    days_max: u64,
-    today: String,
+    durations: Durations,
     graces: Vec<Choice>,
 }
 
 fn rotating(member: &Member, row: &PatRow, form: Form) -> Rotate {
-    let (durations, days_max) = durations(member);
     let grace_max = member.app.settings.pats.grace_max.as_secs();
     let presets = [
         ("0", 0, "None: it ends at once"),
@@ -113,9 +110,7 @@ fn rotating(member: &Member, row: &PatRow, form: Form) -> Rotate {
         form,
         id: row.id.to_string(),
         name: row.name.clone(),
-        durations,
-        days_max,
-        today: super::view::stamp(Moment::now(), "%Y-%m-%d"),
+        durations: Durations::up_to(member.app.settings.pats.lifetime_max),
         graces: graces.map(|(value, _, label)| Choice::new(*value, *label)).collect(),
     }
 }

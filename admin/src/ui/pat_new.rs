@@ -6,16 +6,16 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use axum::routing::get;
 
+use super::duration::{Durations, duration_of};
 use super::error::UiResult;
 use super::form::Form;
 use super::frame::{Frame, Section, page, show};
 use super::scope_editor::{self, ScopeEditor, Step};
 use super::shell::Member;
-use super::view::{Choice, When};
+use super::view::When;
 use crate::app::App;
 use crate::app::pats::{Issued, NewPat};
 use crate::app::scopes::NewScope;
-use crate::clock::{Moment, parse_moment};
 use crate::store::Page;
 use crate::store::domains::DomainFilter;
 
@@ -28,9 +28,7 @@ pub(super) fn routes() -> Router<App> {
 struct PatNew {
     frame: Frame,
     form: Form,
-    durations: Vec<Choice>,
-    days_max: u64,
-    today: String,
+    durations: Durations,
     editor: ScopeEditor,
 }
 
@@ -50,49 +48,16 @@ struct Secret {
     scopeless: bool,
 }
 
-/// The presets of a PAT's duration, as far as the settings allow them.
-pub(super) fn durations(member: &Member) -> (Vec<Choice>, u64) {
-    let days_max = member.app.settings.pats.lifetime_max.as_secs() / 86_400;
-    let presets = [(7, "7 days"), (30, "30 days"), (90, "90 days"), (180, "180 days"), (365, "1 year")];
-    let fitting = presets.iter().filter(|(days, _)| *days <= days_max);
-    let mut choices: Vec<Choice> =
-        fitting.map(|(days, label)| Choice::new(format!("{days}d"), *label)).collect();
-    choices.push(Choice::new("custom", "Until a date…"));
-    (choices, days_max)
-}
-
-/// What the form says of the duration, as the API writes it. A date is the last day on which the PAT is good.
-pub(super) fn duration_of(form: &mut Form) -> Option<String> {
-    let preset = form.text("duration");
-    if preset != "custom" {
-        return Some(preset);
-    }
-    let until = parse_moment(&format!("{}T00:00:00Z", form.text("until")));
-    let end = until.map(|day| (day.0 + 86_400_000 - Moment::now().0) / 1000);
-    match end {
-        Some(seconds @ 1..) => Some(format!("{seconds}s")),
-        Some(_) => {
-            form.wrong("until", "This day is over. Choose a later one.");
-            None
-        }
-        None => {
-            form.wrong("until", "Choose the last day on which the PAT is good.");
-            None
-        }
-    }
-}
-
 async fn ask(member: Member) -> UiResult {
     let form = Form::of([("duration", "30d".to_owned()), ("access", "scoped".to_owned())]);
     Ok(show(&editing(&member, form).await?))
 }
 
 async fn editing(member: &Member, form: Form) -> UiResult<PatNew> {
-    let (durations, days_max) = durations(member);
+    let durations = Durations::up_to(member.app.settings.pats.lifetime_max);
     let editor = ScopeEditor::of(member, &form).await?;
-    let today = super::view::stamp(Moment::now(), "%Y-%m-%d");
     let frame = member.frame(Section::Pats, "Create Personal Access Token");
-    Ok(PatNew { frame, form, durations, days_max, today, editor })
+    Ok(PatNew { frame, form, durations, editor })
 }
 
 async fn create(member: Member, mut form: Form) -> UiResult {

@@ -110,6 +110,10 @@ async fn pages(browser: &Browser, demo: &Demo) -> Vec<String> {
         "nodes",
         "users",
         "users/new",
+        "groups",
+        "groups?name=nothing",
+        "api-keys",
+        "api-keys/new",
         "reports",
         "in-force",
         "no-such-page",
@@ -123,6 +127,22 @@ async fn pages(browser: &Browser, demo: &Demo) -> Vec<String> {
     pages.push(format!("/ui/users/{user}"));
     pages.push(format!("/ui/permissions?ask=1&domain={domain}&operation=llm_read&pat={pat}"));
     pages.push(deployment.as_str().expect("a deployment").to_owned());
+    // A key, and a group that it has sent, with a role that the group brings.
+    let key =
+        json!({ "name": format!("for axe {}", std::process::id()), "duration": "1h", "scopes": ["scim"] });
+    let (status, key) = demo.call("POST", "/api/v1/api-keys", &admin, Some(&key));
+    assert_eq!(status, 201, "{key}");
+    let group = json!({ "displayName": format!("A group for axe {}", std::process::id()), "members": [{ "value": user }] });
+    let token = key["token"].as_str().expect("shown once");
+    let (status, group) = demo.call("POST", "/api/scim/v2/Groups", token, Some(&group));
+    assert_eq!(status, 201, "{group}");
+    let mapping = json!({ "group_id": group["id"], "domain_id": domain, "role_id": role });
+    let (status, mapping) = demo.call("POST", "/api/v1/scim/group-mappings", &admin, Some(&mapping));
+    assert_eq!(status, 201, "{mapping}");
+    let id = |value: &Value| value["id"].as_str().expect("an id").to_owned();
+    pages.extend(["", "/revoke"].map(|end| format!("/ui/api-keys/{}{end}", id(&key))));
+    pages.push(format!("/ui/groups/{}", id(&group)));
+    pages.push(format!("/ui/groups/{}/mappings/{}/remove", id(&group), id(&mapping)));
     pages
 }
 
@@ -139,36 +159,46 @@ async fn findings(browser: &Browser, axe: &str) -> Vec<String> {
     texts.map(str::to_owned).collect()
 }
 
+/// What is wrong with a page as it is shown, in a window of this width.
+async fn faults(browser: &Browser, axe: &str, width: i64) -> Vec<String> {
+    let mut found = findings(browser, axe).await;
+    // Only tables scroll sideways.
+    let wide = browser.script("return document.documentElement.scrollWidth").await;
+    if wide.as_i64().is_none_or(|wide| wide > width) {
+        found.push(format!("{wide} wide in a window of {width}"));
+    }
+    found
+}
+
 #[tokio::test]
 async fn no_page_keeps_anybody_out_in_light_or_in_dark() {
     let demo = Demo::get();
     let axe = std::env::var("AXE").expect("tests/ui/run.sh says where axe-core is");
     let axe = std::fs::read_to_string(axe).expect("axe-core");
-    let browser = Browser::open(&demo).await;
     let mut found = Vec::new();
-    browser.go("/ui/sign-in").await;
-    found.extend(findings(&browser, &axe).await.into_iter().map(|text| format!("sign-in {text}")));
-    browser.sign_in(demo.text("user"), demo.text("password")).await;
-    let pages = pages(&browser, &demo).await;
-    // Light in a wide window, dark in a narrow one.
-    for (theme, width) in [("light", 1280), ("dark", 500)] {
-        browser.client.set_window_size(width, 1000).await.expect("a window");
+    let mut all = Vec::new();
+    // Light in a wide window, dark in that of a phone.
+    for (theme, width) in [("light", 1280), ("dark", 360)] {
+        let browser = Browser::open_at(&demo, width).await;
+        let mut look = async |page: &str| {
+            browser.go(page).await;
+            let here = faults(&browser, &axe, width).await;
+            found.extend(here.into_iter().map(|text| format!("{theme} {page} {text}")));
+        };
+        look("/ui/sign-in").await;
+        browser.sign_in(demo.text("user"), demo.text("password")).await;
+        if all.is_empty() {
+            all = pages(&browser, &demo).await;
+        }
         browser.go("/ui/account").await;
         browser.press(".avatar").await;
         browser.press(&format!("#user-menu button[value={theme}]")).await;
         browser.until(&format!("document.documentElement.dataset.theme === '{theme}'")).await;
-        for page in &pages {
-            browser.go(page).await;
-            let here = findings(&browser, &axe).await;
-            found.extend(here.into_iter().map(|text| format!("{theme} {page} {text}")));
-            // Only tables scroll sideways.
-            let wider = browser.script("return document.documentElement.scrollWidth - innerWidth").await;
-            if wider.as_i64().is_none_or(|wider| wider > 0) {
-                found.push(format!("{page} is {wider} wider than the window of {width}"));
-            }
+        for page in &all {
+            look(page).await;
         }
+        browser.expect_no_reports().await;
+        browser.close().await;
     }
     assert!(found.is_empty(), "{}", found.join("\n"));
-    browser.expect_no_reports().await;
-    browser.close().await;
 }

@@ -45,6 +45,15 @@ impl Demo {
         (response.status().as_u16(), serde_json::from_str(&text).unwrap_or(Value::Null))
     }
 
+    /// A counter of the model server's.
+    pub(crate) fn upstream_count(&self, name: &str) -> u64 {
+        let mut response =
+            ureq::get(format!("{}/mock/stats", self.text("upstream"))).call().expect("the model server");
+        let stats = response.body_mut().read_to_string().expect("text");
+        let stats: Value = serde_json::from_str(&stats).expect("counters");
+        stats[name].as_u64().unwrap_or_else(|| panic!("no {name} in {stats}"))
+    }
+
     pub(crate) fn log_in(&self, username: &str, password: &str) -> String {
         let login = json!({ "username": username, "password": password });
         let (_, tokens) = self.call("POST", "/users/tokens/issue", "", Some(&login));
@@ -90,6 +99,11 @@ impl Drop for Browser {
 
 impl Browser {
     pub(crate) async fn open(demo: &Demo) -> Self {
+        Self::open_at(demo, 1280).await
+    }
+
+    /// A window in which pages are this wide, in pixels: also less than Chromium's windows can be.
+    pub(crate) async fn open_at(demo: &Demo, width: i64) -> Self {
         let mut driver = Command::new("chromedriver")
             .arg("--port=0")
             .stdout(Stdio::piped())
@@ -109,7 +123,10 @@ impl Browser {
             "--disable-dev-shm-usage",
             "--window-size=1280,1000",
         ];
-        let wanted = json!({ "goog:chromeOptions": { "args": arguments } });
+        let metrics =
+            json!({ "width": width, "height": 1000, "pixelRatio": 1, "mobile": false, "touch": false });
+        let emulation = json!({ "deviceMetrics": metrics });
+        let wanted = json!({ "goog:chromeOptions": { "args": arguments, "mobileEmulation": emulation } });
         let wanted = wanted.as_object().expect("an object").clone();
         let client = ClientBuilder::new(HttpConnector::new())
             .capabilities(wanted)

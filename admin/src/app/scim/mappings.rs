@@ -1,13 +1,13 @@
 //! Which roles of domains the members of a group have. Superadmins say so, and no API key can: it would be a way from provisioning users
 //! to ruling domains.
 
-use cube_wire::DomainId;
+use cube_wire::{DomainId, UserId};
 use serde_json::json;
 use uuid::Uuid;
 
 use crate::app::{App, AppError, Asker, Principal};
 use crate::clock::Moment;
-use crate::store::scim::groups::{self, MappingRow};
+use crate::store::scim::groups::{self, GroupRow, GroupSummary, MappingRow};
 use crate::store::{AuditEntry, Listed, Page, roles};
 
 const NOT_FOUND: AppError = AppError::NotFound("group mapping");
@@ -44,17 +44,49 @@ impl App {
         Ok(mapping)
     }
 
-    /// All mappings.
+    /// All mappings, or those of one group.
     ///
     /// # Errors
     /// [`AppError::Forbidden`].
     pub async fn list_group_mappings(
         &self,
         principal: &Principal,
+        group: Option<Uuid>,
         page: Page,
     ) -> Result<Listed<MappingRow>, AppError> {
         may_map(principal)?;
-        Ok(groups::list_mappings(&mut *self.store.read().await?, page).await?)
+        Ok(groups::list_mappings(&mut *self.store.read().await?, group, page).await?)
+    }
+
+    /// The groups that identity providers have made, by name; only those with `part` in it.
+    ///
+    /// # Errors
+    /// [`AppError::Forbidden`].
+    pub async fn browse_groups(
+        &self,
+        principal: &Principal,
+        part: Option<&str>,
+        page: Page,
+    ) -> Result<Listed<GroupSummary>, AppError> {
+        may_map(principal)?;
+        Ok(groups::browse(&mut *self.store.read().await?, part, page).await?)
+    }
+
+    /// One group, and part of its members.
+    ///
+    /// # Errors
+    /// [`AppError::Forbidden`], [`AppError::NotFound`].
+    pub async fn view_group(
+        &self,
+        principal: &Principal,
+        id: Uuid,
+        page: Page,
+    ) -> Result<(GroupRow, Listed<UserId>), AppError> {
+        may_map(principal)?;
+        let mut connection = self.store.read().await?;
+        let group = groups::find(&mut connection, id).await?.ok_or(AppError::NotFound("group"))?;
+        let members = groups::list_members(&mut connection, id, page).await?;
+        Ok((group, members))
     }
 
     /// Takes the role from the members of the group again; whoever was given it by somebody keeps it.

@@ -85,7 +85,7 @@ async fn list(
     Query(paging): Query<OffsetPaging>,
 ) -> ApiResult<Answer<GroupMappingPage>> {
     let page = paging.page()?;
-    let listed = app.list_group_mappings(&caller.principal, page).await?;
+    let listed = app.list_group_mappings(&caller.principal, None, page).await?;
     let pagination = Pagination::of(page, &listed);
     let mappings = listed.rows.into_iter().map(GroupMapping::from).collect();
     Ok(Answer(GroupMappingPage { pagination, mappings }))

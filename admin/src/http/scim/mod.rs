@@ -22,7 +22,7 @@ use crate::scim::schema::ResourceType;
 use crate::scim::{ScimError, ScimType};
 
 /// Where everything of this is.
-pub(super) const BASE: &str = "/api/scim/v2";
+pub(crate) const BASE: &str = "/api/scim/v2";
 const MEDIA_TYPE: &str = "application/scim+json";
 const ERROR: &str = "urn:ietf:params:scim:api:messages:2.0:Error";
 const LIST_RESPONSE: &str = "urn:ietf:params:scim:api:messages:2.0:ListResponse";

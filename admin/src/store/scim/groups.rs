@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::Search;
 use crate::clock::Moment;
-use crate::store::{Listed, Page, StoreError, WriteTx};
+use crate::store::{Listed, Page, StoreError, WriteTx, like_pattern};
 
 /// A group.
 #[derive(Clone, Debug)]
@@ -35,6 +35,17 @@ pub struct MemberRow {
     pub user: UserId,
     /// What the provider calls the user.
     pub user_name: String,
+}
+
+/// A group as lists show it.
+#[derive(Clone, Debug)]
+pub struct GroupSummary {
+    /// The group.
+    pub row: GroupRow,
+    /// How many users are in it.
+    pub members: i64,
+    /// How many roles it brings.
+    pub roles: i64,
 }
 
 /// A role that the members of a group have.
@@ -138,6 +149,61 @@ pub async fn list(
     query.push(" OFFSET ").push_bind(search.page.offset);
     let rows = query.build().fetch_all(connection).await?;
     Ok(Listed { total, rows: rows.iter().map(row_of).collect() })
+}
+
+/// Groups by name, with what is in them; only those with `part` in their name.
+///
+/// # Errors
+/// The database failed.
+pub async fn browse(
+    connection: &mut SqliteConnection,
+    part: Option<&str>,
+    page: Page,
+) -> Result<Listed<GroupSummary>, StoreError> {
+    let filter = |query: &mut QueryBuilder<Sqlite>| {
+        if let Some(part) = part {
+            query.push(" WHERE display_name LIKE ").push_bind(like_pattern(part)).push(" ESCAPE '\\'");
+        }
+    };
+    let mut count = QueryBuilder::<Sqlite>::new("SELECT COUNT(*) FROM scim_groups");
+    filter(&mut count);
+    let total = count.build_query_scalar().fetch_one(&mut *connection).await?;
+    let mut query = QueryBuilder::<Sqlite>::new(
+        "SELECT *, (SELECT COUNT(*) FROM scim_group_members WHERE group_id = g.id) AS members,
+         (SELECT COUNT(*) FROM scim_group_roles WHERE group_id = g.id) AS roles FROM scim_groups g",
+    );
+    filter(&mut query);
+    query.push(" ORDER BY display_name LIMIT ").push_bind(page.limit);
+    query.push(" OFFSET ").push_bind(page.offset);
+    let rows = query.build().fetch_all(connection).await?;
+    let summary = |row: &SqliteRow| GroupSummary {
+        row: row_of(row),
+        members: row.get("members"),
+        roles: row.get("roles"),
+    };
+    Ok(Listed { total, rows: rows.iter().map(summary).collect() })
+}
+
+/// Part of a group's members, in the order of their identifiers.
+///
+/// # Errors
+/// The database failed.
+pub async fn list_members(
+    connection: &mut SqliteConnection,
+    id: Uuid,
+    page: Page,
+) -> Result<Listed<UserId>, StoreError> {
+    let total = sqlx::query_scalar("SELECT COUNT(*) FROM scim_group_members WHERE group_id = ?");
+    let total = total.bind(id).fetch_one(&mut *connection).await?;
+    let rows: Vec<Uuid> = sqlx::query_scalar(
+        "SELECT user_id FROM scim_group_members WHERE group_id = ? ORDER BY user_id LIMIT ? OFFSET ?",
+    )
+    .bind(id)
+    .bind(page.limit)
+    .bind(page.offset)
+    .fetch_all(connection)
+    .await?;
+    Ok(Listed { total, rows: rows.into_iter().map(UserId).collect() })
 }
 
 /// The members of a group, in the order of their identifiers.
@@ -251,17 +317,25 @@ pub async fn find_mapping(
     Ok(query.build().fetch_optional(connection).await?.as_ref().map(mapping_of))
 }
 
-/// All mappings, by the group's name.
+/// Mappings, by the group's name; only those of `group`, if one is named.
 ///
 /// # Errors
 /// The database failed.
 pub async fn list_mappings(
     connection: &mut SqliteConnection,
+    group: Option<Uuid>,
     page: Page,
 ) -> Result<Listed<MappingRow>, StoreError> {
-    let total =
-        sqlx::query_scalar("SELECT COUNT(*) FROM scim_group_roles").fetch_one(&mut *connection).await?;
+    let filter = |query: &mut QueryBuilder<Sqlite>| {
+        if let Some(group) = group {
+            query.push(" WHERE m.group_id = ").push_bind(group);
+        }
+    };
+    let mut count = QueryBuilder::<Sqlite>::new("SELECT COUNT(*) FROM scim_group_roles m");
+    filter(&mut count);
+    let total = count.build_query_scalar().fetch_one(&mut *connection).await?;
     let mut query = QueryBuilder::<Sqlite>::new(MAPPINGS);
+    filter(&mut query);
     query.push(" ORDER BY g.display_name, r.name, m.id LIMIT ").push_bind(page.limit);
     query.push(" OFFSET ").push_bind(page.offset);
     let rows = query.build().fetch_all(connection).await?;

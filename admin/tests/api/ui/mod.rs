@@ -1,5 +1,7 @@
 //! The pages from outside, as a browser without script uses them.
 
+mod api_keys;
+mod groups;
 mod pages;
 mod pats;
 mod protection;

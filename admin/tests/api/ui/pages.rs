@@ -52,6 +52,9 @@ fn each_page_is_there_for_those_who_may_see_it() {
         ("/ui/users", [200, 403, 403]),
         ("/ui/users/new", [200, 403, 403]),
         (&user, [200, 403, 403]),
+        ("/ui/groups", [200, 403, 403]),
+        ("/ui/api-keys", [200, 403, 403]),
+        ("/ui/api-keys/new", [200, 403, 403]),
         ("/ui/reports", [200, 403, 403]),
     ];
     let mut visitors = [
