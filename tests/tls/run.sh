@@ -35,12 +35,16 @@ of_demo() { field "$1" <<<"$CUBE_DEMO"; }
 https=$(of_demo https)
 ca=$(of_demo ca)
 pat=$(of_demo pat)
-domain=$(of_demo domain)
+alias=$(of_demo domain)
 model=$(of_demo model)
 at=${https#https://}
 
 echo "curl -k …/v1/models and /users with a PAT"
-curl --silent --show-error --fail -k "$https/proxy/$domain/v1/models" -H "Authorization: Bearer $pat" | grep --quiet "\"$model\""
+domain=$(curl --silent --show-error --fail -k "$https/domains" -H "Authorization: Bearer $pat" |
+    python3 -c 'import json,sys; print(next(d["id"] for d in json.load(sys.stdin)["domains"] if d["route"] == sys.argv[1]))' "$alias")
+for name in "$domain" "$alias"; do
+    curl --silent --show-error --fail -k "$https/proxy/$name/v1/models" -H "Authorization: Bearer $pat" | grep --quiet "\"$model\""
+done
 curl --silent --show-error --fail -k "$https/users" -H "Authorization: Bearer $pat" | grep --quiet '"users"'
 echo "curl that believes the authority, and only then"
 curl --silent --fail --cacert "$ca" "$https/health" >/dev/null
@@ -50,6 +54,8 @@ plain=$(curl --silent --output /dev/null --write-out '%{http_code}' "http://$at/
 
 echo "the openai SDK with the authority"
 SSL_CERT_FILE=$ca "$venv/bin/python" "$here/openai_https.py"
+echo "the certificate is replaced under 200 streams of it"
+SSL_CERT_FILE=$ca "$venv/bin/python" "$here/replaced.py" "$target/debug/cube-proxy" dev-cert --dir "$(dirname "$ca")"
 
 echo "sslscan"
 sslscan --xml="$scratch/sslscan.xml" --no-colour "$at" >/dev/null

@@ -14,7 +14,9 @@ mod topology;
 
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::LazyLock;
 
+use memchr::memmem::Finder;
 use serde::{Deserialize, Serialize};
 
 pub use people::{
@@ -155,6 +157,8 @@ pub fn shown(text: &str) -> String {
 
 /// How the line of a PAT begins when we have written it.
 const PAT_FRONT: &str = r#"{"kind":"pat","#;
+/// Finds a second `kind`. Made once: that costs as much as a search.
+static KIND: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(br#""kind""#));
 
 /// The fields that say how to read the rest of a line.
 #[derive(Deserialize)]
@@ -177,7 +181,7 @@ impl Record {
         let line = std::str::from_utf8(line).map_err(|_| RecordError::NotText)?;
         if let Some(rest) = line.strip_prefix(PAT_FRONT)
             // It says its kind once and hides nothing in an escape, so the rest cannot say another.
-            && memchr::memmem::find(rest.as_bytes(), br#""kind""#).is_none()
+            && KIND.find(rest.as_bytes()).is_none()
             && memchr::memchr(b'\\', rest.as_bytes()).is_none()
         {
             return Ok(Some(Self::Pat(serde_json::from_str(line)?)));
