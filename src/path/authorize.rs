@@ -9,7 +9,7 @@
 
 use cube_wire::{DomainId, UserId};
 
-use super::Wanted;
+use super::ask::Wanted;
 use super::authenticate::Caller;
 use super::divert::{Diversion, divert};
 use super::exchange::Exchange;

@@ -8,7 +8,7 @@
 
 use rustls::{Error, PeerIncompatible, ProtocolVersion};
 
-use super::{DRAIN_BYTES_MAX, LINGER};
+use super::tell::{DRAIN_BYTES_MAX, LINGER};
 use crate::local::Local;
 use crate::meter::{HandshakeOutcome, ShedReason, TlsVersion};
 use crate::socket::{Agreed, HandshakeFault, Socket};
