@@ -16,6 +16,7 @@ pub mod clock;
 pub mod feed;
 pub mod http;
 pub mod listener;
+pub mod oidc;
 pub mod scim;
 pub mod secrets;
 pub mod serve;

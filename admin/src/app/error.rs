@@ -14,8 +14,8 @@ pub enum AppError {
     /// We know who asks, and it is not allowed.
     #[error("{0}")]
     Forbidden(&'static str),
-    /// We know which API key asks, and it is not for this (RFC 6750 §3.1, `insufficient_scope`).
-    #[error("the API key has no scope `{needed}`")]
+    /// We know which API key or external token asks, and it is not for this (RFC 6750 §3.1, `insufficient_scope`).
+    #[error("the credential has no scope `{needed}`")]
     InsufficientScope {
         /// The scope that it would need.
         needed: &'static str,
@@ -43,6 +43,9 @@ pub enum AppError {
         /// When to try again, in seconds.
         retry_after_s: u64,
     },
+    /// Somebody whom we need for it does not answer.
+    #[error("{0}")]
+    Unavailable(&'static str),
     /// Our fault. The text is for the log.
     #[error("internal error")]
     Internal(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -71,6 +74,7 @@ impl AppError {
             Self::Conflict(_) => "conflict",
             Self::Unprocessable(_) => "unprocessable",
             Self::Throttled { .. } => "throttled",
+            Self::Unavailable(_) => "unavailable",
             Self::Internal(_) => "internal",
         }
     }

@@ -206,7 +206,11 @@ impl App {
         }
     }
 
-    async fn note_failed_login(&self, asker: &Asker, user: Option<UserId>) -> Result<(), AppError> {
+    pub(super) async fn note_failed_login(
+        &self,
+        asker: &Asker,
+        user: Option<UserId>,
+    ) -> Result<(), AppError> {
         let mut tx = self.store.begin().await?;
         tx.audit(AuditEntry {
             action: "login",
@@ -221,7 +225,7 @@ impl App {
         Ok(())
     }
 
-    async fn new_login(
+    pub(super) async fn new_login(
         &self,
         asker: &Asker,
         user: &UserRow,
@@ -327,15 +331,18 @@ impl App {
         Ok(())
     }
 
-    /// Who shows this credential: an access token, an API key or a PAT.
+    /// Who shows this credential: an access token (ours, or the external issuer's), an API key or a PAT.
     ///
     /// # Errors
-    /// [`AppError::Unauthenticated`].
+    /// [`AppError::Unauthenticated`]; [`AppError::Unavailable`] for a token of an issuer that cannot be asked.
     pub async fn authenticate(
         &self,
         credential: &str,
         client_ip: Option<std::net::IpAddr>,
     ) -> Result<Principal, AppError> {
+        if self.names_issuer(credential) {
+            return self.authenticate_external(credential).await;
+        }
         if jwt::looks_like_jwt(credential.as_bytes()) {
             return self.authenticate_login(credential).await;
         }

@@ -14,6 +14,7 @@ pub mod invitations;
 pub mod logins;
 pub mod models;
 pub mod nodes;
+pub mod oidc;
 pub mod pats;
 pub mod principal;
 #[cfg(test)]
@@ -32,6 +33,7 @@ use std::sync::Arc;
 
 use cube_wire::seal::FleetKey;
 
+use crate::oidc::provider::Provider;
 use crate::settings::Settings;
 use crate::store::Store;
 pub use authorize::authorize;
@@ -54,6 +56,8 @@ pub struct App {
     pub keys: Keys,
     /// What proxies said of themselves.
     pub nodes: Nodes,
+    /// The external issuer, if the settings name one.
+    pub oidc: Option<Arc<Provider>>,
     /// Slows guessing of passwords down.
     pub logins: Throttle,
 }
@@ -62,12 +66,13 @@ impl App {
     /// Puts it together; makes the first signing key if there is none.
     ///
     /// # Errors
-    /// The database failed, or its keys are sealed with another fleet key.
+    /// The database failed, its keys are sealed with another fleet key, or a file of the external issuer cannot be used.
     pub async fn new(store: Store, settings: Arc<Settings>, fleet_key: FleetKey) -> Result<Self, AppError> {
         let fleet_key = Arc::new(fleet_key);
         let keys = Keys::load(&store, &fleet_key, &settings).await?;
         let logins = Throttle::new(settings.login.attempts_max, settings.login.window);
         let nodes = Nodes::load(&store).await?;
-        Ok(Self { store, settings, fleet_key, keys, nodes, logins })
+        let oidc = settings.oidc.clone().map(Provider::new).transpose().map_err(AppError::internal)?;
+        Ok(Self { store, settings, fleet_key, keys, nodes, oidc: oidc.map(Arc::new), logins })
     }
 }

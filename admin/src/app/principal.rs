@@ -37,6 +37,11 @@ pub enum Via {
         /// What it may do, at most.
         scopes: Vec<ScopeRecord>,
     },
+    /// An access token of the external issuer.
+    External {
+        /// What it may do, at most: its scopes, nowhere in particular.
+        rights: ApiKeyRights,
+    },
     /// An API key.
     ApiKey {
         /// Which.
@@ -65,6 +70,7 @@ impl Principal {
             Via::Login { .. } => Ok(()),
             Via::Pat { .. } => Err(AppError::Forbidden("a PAT cannot manage credentials; log in")),
             Via::ApiKey { .. } => Err(AppError::Forbidden("an API key cannot manage credentials; log in")),
+            Via::External { .. } => Err(AppError::Forbidden("log in to manage credentials")),
         }
     }
 
@@ -109,7 +115,7 @@ impl Principal {
     pub fn scoped_domains(&self) -> Option<Vec<DomainId>> {
         match &self.via {
             Via::Login { .. } | Via::Pat { full_access: true, .. } => None,
-            Via::ApiKey { rights, .. } => rights.domains.clone(),
+            Via::ApiKey { rights, .. } | Via::External { rights } => rights.domains.clone(),
             Via::Pat { scopes, .. } => {
                 let acting = scopes
                     .iter()
@@ -127,8 +133,8 @@ impl Principal {
     /// # Errors
     /// [`AppError::Forbidden`].
     pub fn as_owner(&self) -> Result<(), AppError> {
-        if matches!(self.via, Via::ApiKey { .. }) {
-            return Err(AppError::Forbidden("not for API keys"));
+        if self.narrowed().is_some() {
+            return Err(AppError::Forbidden("not for API keys and external access tokens"));
         }
         match self.scoped_domains() {
             None => Ok(()),
@@ -151,45 +157,49 @@ impl Principal {
                     && (scope.entity_id == "*" || scope.entity_id == entity_id)
                     && scope.operation.as_str() == operation
             }),
-            Via::ApiKey { rights, .. } => {
+            Via::ApiKey { rights, .. } | Via::External { rights } => {
                 domain.is_none_or(|domain| in_limit(rights.domains.as_deref(), &domain))
                     && rights.scopes.iter().any(|scope| key_scope_allows(*scope, entity_type, operation))
             }
         }
     }
 
-    /// Refuses API keys without this scope. Whoever else may do it is decided by roles.
+    /// What an API key or an external access token is narrowed to; nothing for the others.
+    #[must_use]
+    pub fn narrowed(&self) -> Option<&ApiKeyRights> {
+        match &self.via {
+            Via::ApiKey { rights, .. } | Via::External { rights } => Some(rights),
+            Via::Login { .. } | Via::Pat { .. } => None,
+        }
+    }
+
+    /// Refuses API keys and external access tokens without this scope. Whoever else may do it is decided by roles.
     ///
     /// # Errors
     /// [`AppError::InsufficientScope`].
     pub fn demand_key_scope(&self, needed: ApiScope) -> Result<(), AppError> {
-        match &self.via {
-            Via::ApiKey { rights, .. } if !rights.scopes.iter().any(|scope| scope.covers(needed)) => {
+        match self.narrowed() {
+            Some(rights) if !rights.scopes.iter().any(|scope| scope.covers(needed)) => {
                 Err(AppError::InsufficientScope { needed: needed.name() })
             }
-            Via::Login { .. } | Via::Pat { .. } | Via::ApiKey { .. } => Ok(()),
+            Some(_) | None => Ok(()),
         }
     }
 
     /// Whether the credential is not limited to other deployments than this one.
     #[must_use]
     pub fn allows_deployment(&self, name: &str) -> bool {
-        match &self.via {
-            Via::ApiKey { rights, .. } => in_limit(rights.deployments.as_deref(), name),
-            Via::Login { .. } | Via::Pat { .. } => true,
-        }
+        self.narrowed().is_none_or(|rights| in_limit(rights.deployments.as_deref(), name))
     }
 
     /// The only deployments that the credential is for; `None`: all of them.
     #[must_use]
     pub fn only_deployments(&self) -> Option<&[String]> {
-        match &self.via {
-            Via::ApiKey { rights, .. } => rights.deployments.as_deref(),
-            Via::Login { .. } | Via::Pat { .. } => None,
-        }
+        self.narrowed()?.deployments.as_deref()
     }
 
-    /// Refuses everybody but superadmins (with a login, a PAT that acts as its owner, or an API key that is not limited to domains).
+    /// Refuses everybody but superadmins (with a login, a PAT that acts as its owner, or an API key or external access token that is not
+    /// limited to domains).
     ///
     /// # Errors
     /// [`AppError::Forbidden`].
@@ -197,7 +207,7 @@ impl Principal {
         let narrowed = match &self.via {
             Via::Login { .. } => false,
             Via::Pat { full_access, .. } => !full_access,
-            Via::ApiKey { rights, .. } => rights.domains.is_some(),
+            Via::ApiKey { rights, .. } | Via::External { rights } => rights.domains.is_some(),
         };
         if self.superadmin && !narrowed { Ok(()) } else { Err(AppError::Forbidden("only for superadmins")) }
     }
@@ -214,11 +224,11 @@ impl Principal {
         AuditEntry {
             actor_user: Some(self.user),
             actor_pat: match self.via {
-                Via::Login { .. } | Via::ApiKey { .. } => None,
+                Via::Login { .. } | Via::External { .. } | Via::ApiKey { .. } => None,
                 Via::Pat { id, .. } => Some(id),
             },
             actor_key: match self.via {
-                Via::Login { .. } | Via::Pat { .. } => None,
+                Via::Login { .. } | Via::External { .. } | Via::Pat { .. } => None,
                 Via::ApiKey { id, .. } => Some(id),
             },
             action,

@@ -40,6 +40,9 @@ pub enum ApiError {
     },
 }
 
+/// When to try again if somebody whom we need does not answer, in seconds.
+const RETRY_UNAVAILABLE_S: u64 = 5;
+
 /// What an entrypoint returns.
 pub type ApiResult<T> = Result<T, ApiError>;
 
@@ -81,6 +84,7 @@ pub(crate) const fn status_of(error: &AppError) -> StatusCode {
         AppError::Conflict(_) => StatusCode::CONFLICT,
         AppError::Unprocessable(_) => StatusCode::UNPROCESSABLE_ENTITY,
         AppError::Throttled { .. } => StatusCode::TOO_MANY_REQUESTS,
+        AppError::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
         AppError::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }
@@ -95,6 +99,14 @@ impl ApiError {
                 (status_of(&error), error.code(), error.to_string())
             }
             Self::Malformed { status, code, message } => (*status, *code, message.clone()),
+        }
+    }
+
+    fn retry_after_s(&self) -> Option<u64> {
+        match self {
+            Self::App(AppError::Throttled { retry_after_s }) => Some(*retry_after_s),
+            Self::App(AppError::Unavailable(_)) => Some(RETRY_UNAVAILABLE_S),
+            Self::App(_) | Self::BadCredential { .. } | Self::Malformed { .. } => None,
         }
     }
 
@@ -121,7 +133,7 @@ impl IntoResponse for ApiError {
         if let Some(challenge) = self.challenge() {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
         }
-        if let Self::App(AppError::Throttled { retry_after_s }) = self {
+        if let Some(retry_after_s) = self.retry_after_s() {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(retry_after_s));
         }
         response
@@ -170,4 +182,7 @@ pub enum Errors {
     /// Too often; see `Retry-After`.
     #[response(status = 429)]
     TooManyRequests(#[to_schema] ErrorBody),
+    /// The identity provider that it takes does not answer; see `Retry-After`.
+    #[response(status = 503)]
+    Unavailable(#[to_schema] ErrorBody),
 }

@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use utoipa::IntoParams;
 
 use super::error::ApiError;
-use crate::app::{App, AppError, Asker, Principal, Via};
+use crate::app::{App, AppError, Asker, Principal};
 use crate::listener::Peer;
 use crate::store::Page;
 use crate::store::api_keys::ApiScope;
@@ -107,7 +107,7 @@ impl Paging {
     }
 }
 
-/// Who asks, with a good credential: an access token, a PAT or an API key in `Authorization: Bearer …`.
+/// Who asks, with a good credential: an access token (ours, or the external issuer's), a PAT or an API key in `Authorization: Bearer …`.
 #[derive(Debug)]
 pub struct Caller {
     /// Who.
@@ -132,18 +132,19 @@ impl Caller {
             Err(AppError::Unauthenticated { what }) => return Err(ApiError::BadCredential { what }),
             result => result?,
         };
-        if matches!(principal.via, Via::ApiKey { .. }) {
+        if principal.narrowed().is_some() {
             let path = parts.extensions.get::<MatchedPath>().map_or("", MatchedPath::as_str);
             match key_scope_for(&parts.method, path) {
                 Some(needed) => principal.demand_key_scope(needed)?,
-                None => return Err(AppError::Forbidden("not for API keys").into()),
+                None => return Err(AppError::Forbidden("not for API keys and external access tokens").into()),
             }
         }
         Ok(Self { principal, asker: asker(parts, app) })
     }
 }
 
-/// The scope that an API key needs for an entrypoint; `None`: no key may use it. What is not named here is closed to keys.
+/// The scope that an API key, or an access token of the external issuer, needs for an entrypoint; `None`: none may use it. What is not
+/// named here is closed to them.
 fn key_scope_for(method: &Method, path: &str) -> Option<ApiScope> {
     let reads = matches!(*method, Method::GET | Method::HEAD);
     let either = |read, write| Some(if reads { read } else { write });

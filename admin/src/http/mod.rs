@@ -14,6 +14,7 @@ mod invitations;
 mod keys;
 mod models;
 mod nodes;
+mod oidc;
 mod paging;
 mod pats;
 mod pieces;
@@ -72,6 +73,7 @@ impl Modify for BearerSecurity {
 fn described() -> (Router<App>, utoipa::openapi::OpenApi) {
     OpenApiRouter::with_openapi(Description::openapi())
         .merge(users::routes())
+        .merge(oidc::routes())
         .merge(tokens::routes())
         .merge(keys::routes())
         .merge(nodes::routes())

@@ -1,6 +1,7 @@
 //! What the program runs on, and the file that an operator may write.
 
 mod auth_verify;
+mod oidc;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -9,6 +10,8 @@ use std::time::Duration;
 use auth_verify::AuthVerifySection;
 pub use auth_verify::{AuthVerify, Needs, PathPattern, VerifyRule};
 use cube_wire::cidr::Cidr;
+use oidc::OidcSection;
+pub use oidc::{OidcClient, OidcSettings};
 use serde::Deserialize;
 
 use crate::listener::TlsFiles;
@@ -36,6 +39,8 @@ pub struct Settings {
     pub api_keys: ApiKeySettings,
     /// Answering the callbacks of other proxies.
     pub auth_verify: AuthVerify,
+    /// The external issuer; `None`: there is none.
+    pub oidc: Option<OidcSettings>,
     /// How long things are kept.
     pub keep: KeepSettings,
     /// The pages.
@@ -135,6 +140,7 @@ struct File {
     pats: PatSection,
     api_keys: ApiKeySection,
     auth_verify: AuthVerifySection,
+    oidc: OidcSection,
     keep: KeepSection,
     ui: UiSection,
 }
@@ -244,9 +250,9 @@ impl Settings {
             .map_err(|error| SettingsError::Syntax(PathBuf::from("settings"), Box::new(error)))?;
         let mut problems = Problems::default();
         let directory = file.state.directory.unwrap_or_else(|| PathBuf::from("cube-admin-state"));
+        let public_url = problems.origin("public.url", file.public.url);
         let settings = Self {
             api: problems.listener("api", file.api, "127.0.0.1:8081"),
-            public_url: problems.origin("public.url", file.public.url),
             feed: problems.listener("feed", file.feed, "127.0.0.1:8082"),
             fleet_key_file: file.state.fleet_key_file.unwrap_or_else(|| directory.join("fleet.key")),
             state_dir: directory,
@@ -294,6 +300,8 @@ impl Settings {
                 ),
             },
             auth_verify: file.auth_verify.check(&mut problems),
+            oidc: file.oidc.check(public_url.as_deref(), &mut problems),
+            public_url,
             keep: KeepSettings {
                 generations: file.keep.generations.unwrap_or(100_000),
                 usage: problems.time("keep.usage_days", file.keep.usage_days, 30, DAY_S),

@@ -22,6 +22,7 @@ pub mod keys;
 pub mod logins;
 pub mod models;
 pub mod nodes;
+pub mod oidc;
 pub mod pats;
 mod published;
 pub mod roles;

@@ -89,6 +89,7 @@ fn of_app(error: &AppError) -> Shown {
         AppError::Forbidden(_) | AppError::InsufficientScope { .. } => {
             ("Not allowed", sentence(&error.to_string()))
         }
+        AppError::Unavailable(_) => ("Not now", sentence(&error.to_string())),
         AppError::Throttled { .. } => ("Too many attempts", sentence(&error.to_string())),
         AppError::Internal(source) => {
             tracing::error!(error = %crate::http::chain(&**source), "internal error");

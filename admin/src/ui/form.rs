@@ -121,7 +121,8 @@ impl Form {
             AppError::Forbidden(_)
             | AppError::InsufficientScope { .. }
             | AppError::NotFound(_)
-            | AppError::Throttled { .. } => self.problem = Some(sentence(&error.to_string())),
+            | AppError::Throttled { .. }
+            | AppError::Unavailable(_) => self.problem = Some(sentence(&error.to_string())),
             AppError::Unauthenticated { .. } | AppError::Internal(_) => return Err(error.into()),
         }
         Ok(status)

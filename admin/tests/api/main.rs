@@ -8,6 +8,7 @@ mod domains;
 mod feed;
 mod invitations;
 mod models;
+mod oidc;
 mod pats;
 mod prefer;
 mod reports;

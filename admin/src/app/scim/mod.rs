@@ -58,6 +58,7 @@ impl From<AppError> for ScimFault {
             | AppError::Conflict(_)
             | AppError::Unprocessable(_)
             | AppError::Throttled { .. }
+            | AppError::Unavailable(_)
             | AppError::Internal(_)) => Self::App(error),
         }
     }

@@ -11,7 +11,7 @@ use crate::scim::resource::{Document, Wanted, check_required, read, schemas};
 use crate::scim::schema::USERS;
 use crate::scim::{ScimError, ScimType, patch};
 use crate::store::scim::users::{self as rows, GroupOfUser, ScimUserRow};
-use crate::store::{AuditEntry, Connection, WriteTx, logins, users};
+use crate::store::{AuditEntry, Connection, StoreError, WriteTx, logins, users};
 
 /// Longest username that is made of a provider's name, in bytes; the rest is for what tells it apart.
 const USERNAME_STEM_MAX: usize = 24;
@@ -219,7 +219,7 @@ async fn whole(
 }
 
 /// A username of cube's own for a provider's name: the same if it can be one, else what is before the `@`, told apart if need be.
-async fn username_for(tx: &mut WriteTx, user: &ScimUserRow) -> Result<String, ScimFault> {
+pub(in crate::app) async fn username_for(tx: &mut WriteTx, user: &ScimUserRow) -> Result<String, StoreError> {
     if username_is_valid(&user.user_name) {
         return Ok(user.user_name.clone());
     }
