@@ -17,7 +17,7 @@ use crate::meter::{CoreReport, Meter, family};
 use crate::peek::JsonPeek;
 use crate::record::RecordSender;
 use crate::settings::Settings;
-use crate::tables::{Rules, Tables, Verifier};
+use crate::tables::{Neighbours, Rules, Tables, Verifier};
 use crate::tls::Terms;
 use crate::upstream::{Upstreams, balance::next_random};
 
@@ -64,6 +64,7 @@ pub struct Local {
     pub turnstile: Turnstile,
     /// `None` only before the core runs.
     terms: RefCell<Option<Rc<Terms>>>,
+    neighbours: RefCell<Rc<Neighbours>>,
     tables: RefCell<Rc<Adopted>>,
     verifier: RefCell<Verifier>,
     random: Cell<u64>,
@@ -158,6 +159,7 @@ impl Local {
             handshakes: Cell::new(0),
             turnstile: Turnstile::new(),
             terms: RefCell::default(),
+            neighbours: RefCell::new(Rc::new(settings.neighbours())),
             tables: RefCell::new(Rc::new(Adopted::first(Arc::new(Tables::empty())))),
             verifier: RefCell::new(verifier),
             random: Cell::new(seed(core)),
@@ -188,6 +190,17 @@ impl Local {
     /// Shakes hands on `terms` from the next handshake on.
     pub fn adopt_terms(&self, terms: &Terms) {
         *self.terms.borrow_mut() = Some(Rc::new(terms.of_one_core()));
+    }
+
+    /// The servers that the settings name, where they are now. Hold them for one request, not longer.
+    #[must_use]
+    pub fn neighbours(&self) -> Rc<Neighbours> {
+        Rc::clone(&self.neighbours.borrow())
+    }
+
+    /// Looks for them there from the next request on.
+    pub fn adopt_neighbours(&self, neighbours: &Neighbours) {
+        *self.neighbours.borrow_mut() = Rc::new(neighbours.clone());
     }
 
     /// This core's verification cache.

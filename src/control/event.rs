@@ -43,6 +43,8 @@ pub enum Event {
         /// The generation in force.
         generation: u64,
     },
+    /// Names of cube-admin, of the passthrough cluster or of its callback have other addresses.
+    Moved,
     /// Certificates were read again; the next handshakes are made with them.
     Certificates {
         /// Those that callers are shown.
@@ -113,6 +115,7 @@ impl fmt::Display for Event {
             Self::Resolved { generation } => {
                 write!(f, "tables: generation {generation} with other addresses of its endpoints")
             }
+            Self::Moved => f.write_str("servers of the settings have other addresses"),
             Self::Certificates { shown } => {
                 f.write_str("certificates: read again; in force are")?;
                 shown.iter().try_for_each(|Shown { chain, validity }| {

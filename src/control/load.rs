@@ -7,7 +7,7 @@ use std::sync::{Arc, mpsc};
 use monoio::io::AsyncReadRent;
 
 use super::names::{KnownNames, SystemResolver, look_up};
-use crate::tables::{LoadError, Tables};
+use crate::tables::{Addressed, LoadError, Tables};
 
 /// How a load ended.
 #[derive(Debug)]
@@ -36,17 +36,17 @@ pub(super) async fn load(path: &Path, generation: u64, resolver: SystemResolver)
     }
 }
 
-/// Looks up the names in `tables` again, on another thread. `None` in the first place: no address has changed.
-pub(super) async fn look_up_again(
-    tables: Arc<Tables>,
+/// Looks up the names in `what` again, on another thread. `None` in the first place: no address has changed.
+pub(super) async fn look_up_again<T: Addressed + Send + Sync + 'static>(
+    what: Arc<T>,
     resolver: SystemResolver,
-) -> (Option<Tables>, SystemResolver) {
+) -> (Option<T>, SystemResolver) {
     let result = on_thread(move || {
         let mut resolver = resolver;
-        let names = tables.host_names();
+        let names = what.host_names();
         let found = look_up(&names);
         resolver.learn(&names, found);
-        (tables.with_addresses(&mut KnownNames::no_others(&mut resolver)), resolver)
+        (what.with_addresses(&mut KnownNames::no_others(&mut resolver)), resolver)
     });
     result.await.unwrap_or_default()
 }

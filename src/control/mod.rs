@@ -259,6 +259,7 @@ async fn live(
             } else if loading.feed.is_none() {
                 loading.look_up_names().await;
             }
+            loading.look_around().await;
         }
     });
     let fed = Rc::clone(&state);

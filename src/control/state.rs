@@ -17,7 +17,7 @@ use super::process::unix_s;
 use crate::cores::{CoreHandle, CoreMessage, Reply};
 use crate::meter::CoreReport;
 use crate::settings::Settings;
-use crate::tables::Tables;
+use crate::tables::{Addressed as _, Neighbours, Tables};
 
 /// How long a core may take to report before its figures are left out. It is long for a core, short for a scraper.
 const REPORT_PATIENCE: Duration = Duration::from_millis(500);
@@ -50,6 +50,9 @@ pub(super) struct State {
     pub(super) loads_published: Cell<u64>,
     pub(super) loads_refused: Cell<u64>,
     resolver: Cell<SystemResolver>,
+    /// The servers that the settings name, as the cores know them, and what was found of their names.
+    neighbours: RefCell<Arc<Neighbours>>,
+    neighbours_resolver: Cell<SystemResolver>,
     /// Every core has adopted some tables.
     pub(super) ready: Cell<bool>,
     pub(super) draining: Cell<bool>,
@@ -82,7 +85,6 @@ impl State {
     ) -> Self {
         let adopted = cores.iter().map(|_| AtomicU64::new(0)).collect();
         Self {
-            settings,
             cores,
             access_log,
             feed,
@@ -97,6 +99,9 @@ impl State {
             loads_published: Cell::new(0),
             loads_refused: Cell::new(0),
             resolver: Cell::default(),
+            neighbours: RefCell::new(Arc::new(settings.neighbours())),
+            neighbours_resolver: Cell::default(),
+            settings,
             ready: Cell::new(false),
             draining: Cell::new(false),
             tell: RefCell::new(tell),
@@ -160,6 +165,23 @@ impl State {
             self.publish(Arc::new(tables), Arc::default());
             self.tell(&Event::Resolved { generation });
         }
+    }
+
+    /// Looks the names of the servers in the settings up again, and tells the cores if they have moved.
+    pub(super) async fn look_around(&self) {
+        let neighbours = Arc::clone(&self.neighbours.borrow());
+        if neighbours.host_names().is_empty() {
+            return;
+        }
+        let (moved, resolver) = look_up_again(neighbours, self.neighbours_resolver.take()).await;
+        self.neighbours_resolver.set(resolver);
+        let Some(moved) = moved.map(Arc::new) else { return };
+        for core in &self.cores {
+            // A core that has ended takes the process along.
+            let _ = core.send(CoreMessage::Neighbours(Arc::clone(&moved)));
+        }
+        self.neighbours.replace(moved);
+        self.tell(&Event::Moved);
     }
 
     /// Does what the feed's reader wants.

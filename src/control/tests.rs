@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread::JoinHandle;
@@ -16,6 +17,7 @@ use crate::cores::{CoreMessage, Inbox, Pulse, inbox};
 use crate::meter::Meter;
 use crate::record::{Ending, RequestRecord};
 use crate::settings::AccessLogSink;
+use crate::tables::{NoResolver, lone_cluster};
 
 const GOOD: &str = r#"{"kind":"cluster","id":"c","dialect":"openai","endpoints":[{"url":"http://127.0.0.1:9"}]}
 {"kind":"domain","id":"11111111-1111-1111-1111-111111111111","status":"enabled"}
@@ -33,6 +35,8 @@ struct Seen {
     stops: AtomicU64,
     cuts: AtomicU64,
     stuck: AtomicBool,
+    /// Where cube-admin is, as the core was told.
+    admin_at: OnceLock<Vec<SocketAddr>>,
 }
 
 /// A core that does as it is told.
@@ -59,6 +63,10 @@ fn obey(core: usize, inbox: Inbox, seen: &Seen) {
                     CoreMessage::Drain => drop(seen.drains.fetch_add(1, Ordering::Relaxed)),
                     CoreMessage::StopAccepting => drop(seen.stops.fetch_add(1, Ordering::Relaxed)),
                     CoreMessage::Cut => drop(seen.cuts.fetch_add(1, Ordering::Relaxed)),
+                    CoreMessage::Neighbours(neighbours) => {
+                        let admin = neighbours.admin.as_ref().expect("the settings name it");
+                        let _ = seen.admin_at.set(admin.endpoints[0].addrs.to_vec());
+                    }
                     // No test of this folder has certificates.
                     CoreMessage::Terms(_) => panic!("there is nothing to shake hands with"),
                     CoreMessage::Connection(..) => panic!("the control thread has no connections to give"),
@@ -342,4 +350,26 @@ fn an_ops_address_that_is_taken_is_named() {
     let signals = || Err(io::ErrorKind::Other.into());
     let error = Control::prepare_with(Arc::new(settings), signals).expect_err("it is taken");
     assert!(error.to_string().starts_with("ops.address 127.0.0.1:"), "{error}");
+}
+
+#[test]
+fn cores_are_told_where_a_server_of_the_settings_is_once_its_name_is_known() {
+    let nowhere = lone_cluster("admin", "http://localhost:8081", &mut NoResolver).expect("a URL");
+    assert!(nowhere.endpoints[0].addrs.is_empty());
+    let (mut bench, _) = Bench::start("moves", Some(GOOD), |settings| {
+        settings.listener.admin_origin = Some(Arc::new(nowhere))
+    });
+    bench.until_told("ready");
+    bench.publish(GOOD);
+    bench.until_told("other addresses");
+    let is_there = |seen: &Seen| {
+        let at = |address: &SocketAddr| address.ip().is_loopback() && address.port() == 8081;
+        seen.admin_at.get().is_some_and(|addresses| !addresses.is_empty() && addresses.iter().all(at))
+    };
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !bench.cores.iter().all(|seen| is_there(seen)) {
+        assert!(Instant::now() < deadline, "{:?}", bench.cores);
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!(bench.end(), Ended::Drained);
 }

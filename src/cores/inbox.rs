@@ -16,7 +16,7 @@ use rustix::event::EventfdFlags;
 use crate::meter::CoreReport;
 use crate::settings::Paths;
 use crate::socket::ReadyFd;
-use crate::tables::Tables;
+use crate::tables::{Neighbours, Tables};
 use crate::tls::Terms;
 
 /// What a core can be told.
@@ -30,6 +30,8 @@ pub enum CoreMessage {
     Connection(OwnedFd, SocketAddr, Via),
     /// Shake hands on these terms from the next handshake on.
     Terms(Arc<Terms>),
+    /// The servers that the settings name are there from the next request on.
+    Neighbours(Arc<Neighbours>),
     /// Copy your counters out; the reply channel is dropped unanswered if the core ends.
     Report(Sender<CoreReport>),
     /// Finish: close after each answer from now on. See [`crate::cores`].

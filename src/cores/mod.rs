@@ -221,6 +221,7 @@ fn obey(local: &Rc<Local>, message: CoreMessage) {
         }),
         CoreMessage::Connection(fd, peer, via) => accept::adopt(local, fd, peer, via),
         CoreMessage::Terms(terms) => local.adopt_terms(&terms),
+        CoreMessage::Neighbours(neighbours) => local.adopt_neighbours(&neighbours),
         CoreMessage::Report(reply) => {
             // Whoever asked may have given up waiting.
             let _ = reply.send(local.report());

@@ -12,7 +12,7 @@ use crate::settings::Paths;
 /// What a head asks for.
 pub(super) enum Asked<'a> {
     /// Something of cube-admin's, with which the proxy has nothing to do.
-    Admin(Visit<'a>),
+    Admin(Visit),
     /// Anything, on a listener that passes everything on.
     Passthrough(Crossing<'a>),
     /// The proxy's own health, which needs no credential.

@@ -31,7 +31,8 @@ pub(super) async fn make_call(
     credential: &Credential,
     deadline: Moment,
 ) -> Result<Verdict, Gone> {
-    let endpoint = &callback.cluster.endpoints[0];
+    let neighbours = ex.local.neighbours();
+    let endpoint = &neighbours.callback.as_ref().expect("there is a callback").endpoints[0];
     let mut fresh = false;
     loop {
         let link = match open_link(ex, endpoint, fresh, deadline, true).await {

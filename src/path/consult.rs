@@ -83,10 +83,10 @@ impl Credential {
 /// [`Refusal::CallbackTimedOut`]; [`Refusal::RateLimited`]; or the caller left meanwhile.
 pub(crate) async fn consult<'a>(ex: &mut Exchange<'_>, crossing: Crossing<'a>) -> Result<Crossed<'a>, Stop> {
     let Some(callback) = &crossing.settings().callback else {
-        return Ok(crossing.with(Consent { credential: None }));
+        return Ok(crossing.with(ex, Consent { credential: None }));
     };
     if !crossing.upgrades() && is_exempt(ex) {
-        return Ok(crossing.with(Consent { credential: None }));
+        return Ok(crossing.with(ex, Consent { credential: None }));
     }
     let credential = credential(ex, crossing.upgrades()).ok_or(Refusal::CallbackCredentialMissing)?;
     let remembers = callback.single_flight || ex.local.decisions.borrow().is_on();
@@ -112,7 +112,7 @@ pub(crate) async fn consult<'a>(ex: &mut Exchange<'_>, crossing: Crossing<'a>) -
     {
         return Err(Refusal::RateLimited.into());
     }
-    Ok(crossing.with(Consent { credential: Some(credential) }))
+    Ok(crossing.with(ex, Consent { credential: Some(credential) }))
 }
 
 fn is_exempt(ex: &Exchange<'_>) -> bool {

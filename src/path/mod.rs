@@ -156,7 +156,7 @@ async fn decide(ex: &mut Exchange<'_>) -> Result<Decision, Stop> {
 }
 
 /// Passes a request on to cube-admin.
-async fn pass_on(ex: &mut Exchange<'_>, visit: &Visit<'_>) -> Result<Decision, Stop> {
+async fn pass_on(ex: &mut Exchange<'_>, visit: &Visit) -> Result<Decision, Stop> {
     ex.account.template(origin::TEMPLATE);
     let composed = compose_whole(ex)?;
     ex.say_continue().await?;

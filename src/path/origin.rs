@@ -7,13 +7,15 @@
 //! * The feed, over which proxies get their tables, is never reachable from here, in whatever spelling. Nor is `/auth/verify`, which
 //!   says of any credential what it opens: admin answers it by who connects, and here everybody would be us.
 
+use std::rc::Rc;
+
 use super::exchange::Exchange;
 use super::foreign::{compose_foreign_head, foreign_path};
 use super::refuse::Refusal;
 use super::upload::Outgoing;
 use crate::buf::Lease;
 use crate::http1::begins_with_segments;
-use crate::tables::{ClusterEntry, EndpointEntry};
+use crate::tables::{ClusterEntry, EndpointEntry, Neighbours};
 
 /// How records and metrics name all such requests.
 pub(super) const TEMPLATE: &str = "admin";
@@ -21,14 +23,15 @@ pub(super) const TEMPLATE: &str = "admin";
 const KEPT: [&[&str]; 3] = [&["proxy"], &["feed"], &["auth", "verify"]];
 
 /// Proof that a request is cube-admin's to answer.
-pub(crate) struct Visit<'a> {
-    admin: &'a ClusterEntry,
+pub(crate) struct Visit {
+    /// Has an `admin`.
+    neighbours: Rc<Neighbours>,
 }
 
-impl<'a> Visit<'a> {
+impl Visit {
     /// Where cube-admin is.
-    pub(crate) const fn admin(&self) -> &'a ClusterEntry {
-        self.admin
+    pub(crate) fn admin(&self) -> &ClusterEntry {
+        self.neighbours.admin.as_deref().expect("looked at when the visit was made")
     }
 }
 
@@ -36,8 +39,10 @@ impl<'a> Visit<'a> {
 ///
 /// # Errors
 /// [`Refusal::PathInvalid`]; [`Refusal::PathUnknown`] for what is never passed on.
-pub(crate) fn visit<'a>(ex: &Exchange<'a>) -> Result<Option<Visit<'a>>, Refusal> {
-    let Some(admin) = ex.local.settings.listener.admin_origin.as_deref() else { return Ok(None) };
+pub(crate) fn visit(ex: &Exchange<'_>) -> Result<Option<Visit>, Refusal> {
+    if ex.local.settings.listener.admin_origin.is_none() {
+        return Ok(None);
+    }
     let path = ex.request().path.of(ex.head_bytes());
     if matches!(path, b"*" | b"/health") || path.starts_with(b"/proxy/") {
         return Ok(None);
@@ -46,7 +51,7 @@ pub(crate) fn visit<'a>(ex: &Exchange<'a>) -> Result<Option<Visit<'a>>, Refusal>
     if KEPT.iter().any(|kept| begins_with_segments(path, kept)) {
         return Err(Refusal::PathUnknown);
     }
-    Ok(Some(Visit { admin }))
+    Ok(Some(Visit { neighbours: ex.local.neighbours() }))
 }
 
 /// Builds the head for admin. The caller's credential and its cookies are admin's own, and pass.

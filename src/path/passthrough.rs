@@ -8,6 +8,8 @@
 //! * Of the caller's credentials only the one that the callback took may go on, and that only if the settings say so. A server
 //!   behind us cannot be given another one than the callback saw. Those in a WebSocket's URL are taken out of it.
 
+use std::rc::Rc;
+
 use super::consult::Consent;
 use super::exchange::Exchange;
 use super::foreign::{compose_foreign_head, foreign_path};
@@ -17,7 +19,7 @@ use crate::buf::Lease;
 use crate::http1::query::without_parameters;
 use crate::http1::{BodyLength, Known};
 use crate::settings::Passthrough;
-use crate::tables::{ClusterEntry, EndpointEntry};
+use crate::tables::{ClusterEntry, EndpointEntry, Neighbours};
 
 /// How records and metrics name all such requests.
 pub(super) const TEMPLATE: &str = crate::record::PASSTHROUGH;
@@ -36,6 +38,8 @@ pub(crate) struct Crossed<'a> {
     settings: &'a Passthrough,
     upgrade: bool,
     consent: Consent,
+    /// Has a `passthrough`.
+    neighbours: Rc<Neighbours>,
 }
 
 impl<'a> Crossing<'a> {
@@ -59,15 +63,16 @@ impl<'a> Crossing<'a> {
     }
 
     /// With the callback's word.
-    pub(crate) fn with(self, consent: Consent) -> Crossed<'a> {
-        Crossed { settings: self.settings, upgrade: self.upgrade, consent }
+    pub(crate) fn with(self, ex: &Exchange<'_>, consent: Consent) -> Crossed<'a> {
+        let neighbours = ex.local.neighbours();
+        Crossed { settings: self.settings, upgrade: self.upgrade, consent, neighbours }
     }
 }
 
-impl<'a> Crossed<'a> {
+impl Crossed<'_> {
     /// Where it goes.
-    pub(crate) fn cluster(&self) -> &'a ClusterEntry {
-        &self.settings.cluster
+    pub(crate) fn cluster(&self) -> &ClusterEntry {
+        self.neighbours.passthrough.as_deref().expect("there is such a listener")
     }
 
     /// Whether a WebSocket is asked for.

@@ -36,7 +36,7 @@ pub(crate) enum Bound<'p> {
     /// Everything that inference needs.
     Model(&'p Permit),
     /// That it is cube-admin's.
-    Admin(&'p Visit<'p>),
+    Admin(&'p Visit),
     /// A callback's word.
     Passthrough(&'p Crossed<'p>),
 }

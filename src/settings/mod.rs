@@ -26,7 +26,7 @@ pub use problem::{Problem, SettingsError};
 pub use tls::{KeyPair, Tls, Trust};
 
 use crate::http1::HeadLimits;
-use crate::tables::ClusterEntry;
+use crate::tables::{ClusterEntry, Neighbours};
 
 /// Everything an operator can choose.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -70,8 +70,8 @@ pub struct Listener {
     pub address: SocketAddr,
     /// It may be an address that other machines reach, although credentials then cross a network in the clear.
     pub plain_beyond_loopback: bool,
-    /// cube-admin, to which everything is passed on that is not inference. `None`: that is 404. Its name is resolved once, when the
-    /// settings are read.
+    /// cube-admin, to which everything is passed on that is not inference. `None`: that is 404. With the addresses of when
+    /// the settings were read; requests go by [`Neighbours`].
     pub admin_origin: Option<Arc<ClusterEntry>>,
 }
 
@@ -355,6 +355,18 @@ impl Default for Upstream {
 }
 
 impl Settings {
+    /// The servers that the settings name, with the addresses of when they were read.
+    #[must_use]
+    pub fn neighbours(&self) -> Neighbours {
+        let passthrough = self.passthrough.as_ref();
+        let callback = passthrough.and_then(|passthrough| passthrough.callback.as_ref());
+        Neighbours {
+            admin: self.listener.admin_origin.clone(),
+            passthrough: passthrough.map(|passthrough| Arc::clone(&passthrough.cluster)),
+            callback: callback.map(|callback| Arc::clone(&callback.cluster)),
+        }
+    }
+
     /// Whether what `peer` says of the callers behind it is believed.
     #[must_use]
     pub fn trusts(&self, peer: std::net::IpAddr) -> bool {

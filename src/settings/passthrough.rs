@@ -20,7 +20,7 @@ pub enum Paths {
 pub struct Passthrough {
     /// Every core binds it, as it does the listener's.
     pub address: SocketAddr,
-    /// Where everything goes. Names are resolved once, when the settings are read.
+    /// Where everything goes, with the addresses of when the settings were read; requests go by [`crate::tables::Neighbours`].
     pub cluster: Arc<ClusterEntry>,
     /// Who decides. `None`: nobody, the listener is open.
     pub callback: Option<Callback>,
@@ -37,7 +37,7 @@ pub struct Passthrough {
 /// The authentication callback: a server that says with its status whether a request may pass.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Callback {
-    /// Its one server; a cluster, so that it is connected to as any other.
+    /// Its one server; a cluster, so that it is connected to as any other. For its addresses see [`Passthrough::cluster`].
     pub cluster: Arc<ClusterEntry>,
     /// What is asked of it: path and query, as the operator wrote them.
     pub target: Box<str>,

@@ -15,26 +15,35 @@ fn host_name(endpoint: &EndpointEntry) -> Option<(&str, u16)> {
     (!is_address).then_some((host, port))
 }
 
+/// Every host of a cluster that is a name, with its port.
+pub(super) fn host_names(cluster: &ClusterEntry) -> impl Iterator<Item = (String, u16)> {
+    cluster.endpoints.iter().filter_map(host_name).map(|(host, port)| (host.to_owned(), port))
+}
+
 /// Whether both are the same addresses; resolvers shuffle them.
 fn same(one: &[SocketAddr], other: &[SocketAddr]) -> bool {
     one.len() == other.len() && one.iter().all(|address| other.contains(address))
 }
 
-impl Tables {
+/// What has servers in it, some of them by name.
+pub trait Addressed: Sized {
     /// Every host that is a name, with its port.
-    #[must_use]
-    pub fn host_names(&self) -> BTreeSet<(String, u16)> {
-        let endpoints = self.clusters().flat_map(|cluster| &cluster.endpoints);
-        endpoints.filter_map(host_name).map(|(host, port)| (host.to_owned(), port)).collect()
-    }
+    fn host_names(&self) -> BTreeSet<(String, u16)>;
 
-    /// The same tables with the addresses that `resolve` has now, or `None` if nothing has changed. A name that cannot be resolved keeps
+    /// The same with the addresses that `resolve` has now, or `None` if nothing has changed. A name that cannot be resolved keeps
     /// the addresses that it has.
     ///
     /// # Cost
     /// That of `resolve`, once for each endpoint whose host is a name; everything that has not changed is shared.
-    #[must_use]
-    pub fn with_addresses(&self, resolve: &mut dyn Resolve) -> Option<Self> {
+    fn with_addresses(&self, resolve: &mut dyn Resolve) -> Option<Self>;
+}
+
+impl Addressed for Tables {
+    fn host_names(&self) -> BTreeSet<(String, u16)> {
+        self.clusters().flat_map(host_names).collect()
+    }
+
+    fn with_addresses(&self, resolve: &mut dyn Resolve) -> Option<Self> {
         let mut changed = Vec::new();
         for (slot, cluster) in self.clusters.iter().enumerate() {
             let Some(entry) = &cluster.entry else { continue };
@@ -54,7 +63,8 @@ impl Tables {
     }
 }
 
-fn resolved_anew(cluster: &ClusterEntry, resolve: &mut dyn Resolve) -> Option<ClusterEntry> {
+/// The cluster with other addresses, if `resolve` has any.
+pub(super) fn resolved_anew(cluster: &ClusterEntry, resolve: &mut dyn Resolve) -> Option<ClusterEntry> {
     let mut changed: Option<ClusterEntry> = None;
     for (at, endpoint) in cluster.endpoints.iter().enumerate() {
         let Some((host, port)) = host_name(endpoint) else { continue };

@@ -27,7 +27,7 @@ use super::lines::{LineEnd, read_line};
 use super::{FeedEvent, Figures, FromFeed, How};
 use crate::control::names::{FIRST_PATIENCE, KnownNames, LookUps, PATIENCE, SystemResolver};
 use crate::cores::Door;
-use crate::tables::{Problem, Tables};
+use crate::tables::{Addressed as _, Problem, Tables};
 
 /// Frames that wait for the disk. When it stalls for longer, the file stops and a snapshot begins it anew.
 const REMEMBER_MAX: usize = 1024;
