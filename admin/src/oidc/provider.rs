@@ -137,7 +137,9 @@ impl Provider {
         })
     }
 
-    fn known(&self) -> Option<Known> {
+    /// What is known of the issuer already, however old it is.
+    #[must_use]
+    pub fn known(&self) -> Option<Known> {
         self.known.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 

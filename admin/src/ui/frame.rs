@@ -121,7 +121,7 @@ impl Frame {
 }
 
 /// What was done, by the word that the page before put into the address. Words that we did not put there say nothing.
-fn notice(word: &str) -> Option<&'static str> {
+pub(super) fn notice(word: &str) -> Option<&'static str> {
     const NOTICES: &[(&str, &str)] = &[
         ("signed-out", "You are signed out."),
         ("password", "Your password is changed, and all your sessions have ended. Sign in with the new one."),

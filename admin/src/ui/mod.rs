@@ -31,6 +31,7 @@ mod list;
 mod members;
 mod models;
 mod nodes;
+mod oidc;
 mod origin;
 mod pat_edit;
 mod pat_new;
@@ -62,6 +63,7 @@ pub(crate) fn router(app: &App) -> Router<App> {
     let pages = Router::new()
         .route("/ui/", get(home::show_page))
         .merge(sign_in::routes())
+        .merge(oidc::routes())
         .merge(account::routes())
         .merge(sessions::routes())
         .merge(pats::routes())

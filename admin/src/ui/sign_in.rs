@@ -8,7 +8,7 @@ use axum::routing::{get, post};
 
 use super::error::{UiError, UiResult, go};
 use super::form::Form;
-use super::frame::{Frame, Section, page, show};
+use super::frame::{Frame, Section, notice, page};
 use super::list::Asked;
 use super::origin::local_target;
 use super::shell::{Member, Visit};
@@ -21,9 +21,28 @@ pub(super) fn routes() -> Router<App> {
 
 #[derive(Template)]
 #[template(path = "sign_in.html")]
-struct SignIn {
+pub(super) struct SignIn {
     frame: Frame,
     form: Form,
+    /// Where else one can sign in: what it is called, and the way there.
+    elsewhere: Option<(String, String)>,
+    /// Whether one who has just signed out can do so there as well.
+    sign_out: bool,
+}
+
+impl SignIn {
+    pub(super) fn page(visit: &Visit, status: StatusCode, form: Form) -> Response {
+        let elsewhere = visit.app.sign_in_name().map(|name| {
+            let mut way = form_urlencoded::Serializer::for_suffix("/ui/oidc/begin?".to_owned(), 15);
+            if let Some(next) = form.written("next") {
+                way.append_pair("next", &next);
+            }
+            (name.to_owned(), way.finish())
+        });
+        let frame = visit.frame(Section::Nowhere, "Sign in");
+        let sign_out = frame.notice == notice("signed-out") && visit.app.signs_out_elsewhere();
+        page(status, &Self { frame, form, elsewhere, sign_out })
+    }
 }
 
 async fn ask(visit: Visit, asked: Asked) -> Response {
@@ -31,7 +50,7 @@ async fn ask(visit: Visit, asked: Asked) -> Response {
         return go(local_target(asked.value("next")).unwrap_or("/ui/"));
     }
     let form = Form::of([("next", asked.value("next").to_owned())]);
-    show(&SignIn { frame: visit.frame(Section::Nowhere, "Sign in"), form })
+    SignIn::page(&visit, StatusCode::OK, form)
 }
 
 async fn sign_in(visit: Visit, mut form: Form) -> UiResult {
@@ -47,8 +66,7 @@ async fn sign_in(visit: Visit, mut form: Form) -> UiResult {
         }
     }
     if username.is_empty() || password.is_empty() {
-        let frame = visit.frame(Section::Nowhere, "Sign in");
-        return Ok(page(StatusCode::BAD_REQUEST, &SignIn { frame, form }));
+        return Ok(SignIn::page(&visit, StatusCode::BAD_REQUEST, form));
     }
     let pair = match visit.app.log_in(&visit.asker, &username, password, &visit.browser).await {
         Ok(pair) => pair,
@@ -58,8 +76,7 @@ async fn sign_in(visit: Visit, mut form: Form) -> UiResult {
                 true => super::error::sentence(&error.to_string()),
                 false => "Wrong username or password, or an account that is disabled.".to_owned(),
             });
-            let frame = visit.frame(Section::Nowhere, "Sign in");
-            return Ok(page(status_of(&error), &SignIn { frame, form }));
+            return Ok(SignIn::page(&visit, status_of(&error), form));
         }
         Err(error) => return Err(error.into()),
     };

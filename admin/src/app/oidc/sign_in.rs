@@ -113,6 +113,13 @@ impl App {
         Ok(Begun { url, sealed })
     }
 
+    /// Whether there is a place to be signed out at the issuer as well, as far as is known: nobody is asked for it.
+    #[must_use]
+    pub fn signs_out_elsewhere(&self) -> bool {
+        let known = self.oidc.as_ref().and_then(|provider| provider.known());
+        known.is_some_and(|known| known.description.end_session_endpoint.is_some())
+    }
+
     /// Where a browser goes to be signed out at the issuer as well; `None`: there is no such place.
     pub async fn sign_out_url(&self) -> Option<String> {
         let (provider, client) = (self.provider().ok()?, self.client().ok()?);
@@ -135,7 +142,7 @@ impl App {
         let known = provider.current().await.map_err(unavailable)?;
         let names_itself = known.description.authorization_response_iss_parameter_supported;
         let issuer = &provider.settings.issuer;
-        if came.issuer.map_or(names_itself, |said| said != issuer) || came.code.len() > CODE_LEN_MAX {
+        if came.issuer.map_or(names_itself, |said| said != issuer) {
             return Err(no("an answer of another issuer's"));
         }
         let exchanged = provider
@@ -167,9 +174,12 @@ impl App {
         let opened = opened.map_err(|_| no("a sign-in that is not ours"))?;
         let attempt: Attempt = serde_json::from_str(&opened).map_err(AppError::internal)?;
         let same = bool::from(attempt.state.as_bytes().ct_eq(came.state.as_bytes()));
-        match same && Moment::now().unix_s() < attempt.until {
+        if !same || Moment::now().unix_s() >= attempt.until {
+            return Err(no("another sign-in, or one that took too long"));
+        }
+        match (1..=CODE_LEN_MAX).contains(&came.code.len()) {
             true => Ok(attempt),
-            false => Err(no("another sign-in, or one that took too long")),
+            false => Err(no("no code")),
         }
     }
 

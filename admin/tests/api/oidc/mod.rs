@@ -2,6 +2,8 @@
 
 mod away;
 mod issuer;
+mod sign_in;
+mod strangers;
 mod tokens;
 
 use crate::support::{Server, Value, json};

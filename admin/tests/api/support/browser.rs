@@ -95,6 +95,16 @@ impl<'s> Browser<'s> {
         self.cookies.get("cube_session").map_or("", |value| value)
     }
 
+    /// The value of a cookie; empty if there is none.
+    pub(crate) fn cookie(&self, name: &str) -> String {
+        self.cookies.get(name).cloned().unwrap_or_default()
+    }
+
+    /// Has a cookie that nobody gave to this browser.
+    pub(crate) fn plant(&mut self, name: &str, value: &str) {
+        self.cookies.insert(name.to_owned(), value.to_owned());
+    }
+
     /// Takes over another browser's session cookie.
     pub(crate) fn steal(&mut self, session: &str) {
         self.cookies.insert("cube_session".to_owned(), session.to_owned());
