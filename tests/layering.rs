@@ -79,6 +79,9 @@ const FORBIDDEN_IN_ADMIN: &[(&str, &[&str])] = &[
     // Pages call the rules, never our own API over HTTP; of `http` they share what reads a request and what names a status.
     ("ui", &["sqlx", "ureq", "crate::cli", "crate::feed", "utoipa"]),
     ("feed", &["sqlx", "crate::cli"]),
+    ("oidc", &["sqlx", "axum", "crate::app", "crate::store", "crate::http", "crate::ui", "crate::clock"]),
+    ("oidc/token", &["ureq", "tokio", "std::time", "std::net", "crate::settings"]),
+    ("oidc/keys.rs", &["ureq", "tokio", "std::time", "std::net", "crate::settings"]),
     ("", &["cube_proxy"]),
 ];
 

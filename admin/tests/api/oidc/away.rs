@@ -106,6 +106,34 @@ fn an_issuer_that_lies_is_not_believed() {
     assert_eq!(elsewhere.script().asked.len(), 0, "nobody is sent there");
 }
 
+#[test]
+fn an_issuer_over_tls_proves_who_it_is_and_leads_nowhere_without_tls() {
+    let (issuer, certificate) = Issuer::start_with_tls(Key::ed25519());
+    let file = std::env::temp_dir().join(format!("cube-oidc-ca-{}", uuid::Uuid::new_v4()));
+    std::fs::write(&file, certificate).expect("a file");
+    let trusted = format!("ca_file = {file:?}");
+    let of = |more: &str| {
+        let server = Server::start_with(&settings(&issuer, more));
+        add_linked(&server, "ada", "ada-at-issuer");
+        status(&server, &issuer.access(&json!({})))
+    };
+    assert_eq!(of(&trusted), 200);
+    assert_eq!(of(""), 503, "nobody vouches for it");
+    // Keys without TLS, were they even at a place that the settings name.
+    let plain = Issuer::start(Key::ed25519());
+    let place = plain.url.split('/').nth(2).expect("a place").to_owned();
+    issuer.script().description = json!({ "jwks_uri": format!("{}/keys", plain.url) });
+    assert_eq!(of(&format!("{trusted}\nhosts = [\"{place}\"]")), 503);
+    assert_eq!(plain.asked("/keys"), 0);
+    // At a place that they name, with TLS, keys may be.
+    let (keys, _) = Issuer::start_with_tls(Key::ed25519());
+    let place = keys.url.split('/').nth(2).expect("a place").to_owned();
+    issuer.script().description = json!({ "jwks_uri": format!("{}/keys", keys.url) });
+    assert_eq!(of(&trusted), 503, "not named");
+    assert_eq!(of(&format!("{trusted}\nhosts = [\"{place}\"]")), 503, "and nobody vouches for this one");
+    std::fs::remove_file(file).expect("it was there");
+}
+
 /// An issuer that trickles is given up after a few seconds, and holds up nobody who does not need it.
 #[test]
 fn a_slow_issuer_is_given_up() {

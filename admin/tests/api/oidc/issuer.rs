@@ -1,8 +1,9 @@
 //! A scripted issuer: a real HTTP server with real keys, which says what a test has it say, and counts what it is asked.
 
 use std::collections::HashMap;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use cube_wire::base64url;
@@ -113,7 +114,8 @@ pub(super) struct Script {
 pub(super) struct Issuer {
     pub(super) url: String,
     address: SocketAddr,
-    pub(super) script: Arc<Mutex<Script>>,
+    script: Arc<Mutex<Script>>,
+    over: Arc<AtomicBool>,
 }
 
 impl Issuer {
@@ -122,23 +124,47 @@ impl Issuer {
         Self::on(TcpListener::bind("127.0.0.1:0").expect("a port"), key)
     }
 
+    /// One without TLS at this place.
     pub(super) fn on(listener: TcpListener, key: Key) -> Self {
+        Self::listen(listener, key, None)
+    }
+
+    /// One over TLS, and its certificate in PEM.
+    pub(super) fn start_with_tls(key: Key) -> (Self, String) {
+        let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).expect("a certificate");
+        let private = rustls::pki_types::PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
+        let tls = rustls::ServerConfig::builder()
+            .with_no_client_auth()
+            .with_single_cert(vec![made.cert.der().clone()], private.into())
+            .expect("they belong together");
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        (Self::listen(listener, key, Some(Arc::new(tls))), made.cert.pem())
+    }
+
+    fn listen(listener: TcpListener, key: Key, tls: Option<Arc<rustls::ServerConfig>>) -> Self {
         let address = listener.local_addr().expect("bound");
-        let url = format!("http://{address}/realms/test");
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let url = format!("{scheme}://{address}/realms/test");
         let keys = vec![("k1".to_owned(), Arc::new(key))];
         let script = Arc::new(Mutex::new(Script { keys, description: json!({}), ..Script::default() }));
-        let (shared, own) = (Arc::clone(&script), url.clone());
+        let over = Arc::new(AtomicBool::new(false));
+        let (shared, own, told) = (Arc::clone(&script), url.clone(), Arc::clone(&over));
         std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
-                // The value is gone: nobody listens any more.
-                if Arc::strong_count(&shared) == 1 {
+                if told.load(Ordering::SeqCst) {
                     return;
                 }
-                let (shared, own) = (Arc::clone(&shared), own.clone());
-                std::thread::spawn(move || serve(stream, &shared, &own));
+                let (shared, own, tls) = (Arc::clone(&shared), own.clone(), tls.clone());
+                std::thread::spawn(move || match tls {
+                    None => serve(stream, &shared, &own),
+                    Some(tls) => {
+                        let session = rustls::ServerConnection::new(tls).expect("a session");
+                        serve(rustls::StreamOwned::new(session, stream), &shared, &own);
+                    }
+                });
             }
         });
-        Self { url, address, script }
+        Self { url, address, script, over }
     }
 
     pub(super) fn script(&self) -> MutexGuard<'_, Script> {
@@ -164,9 +190,11 @@ impl Issuer {
 
 impl Drop for Issuer {
     fn drop(&mut self) {
-        // One more connection, for the thread to see that it is over.
-        self.script = Arc::default();
-        let _ = TcpStream::connect(self.address);
+        self.over.store(true, Ordering::SeqCst);
+        // One more connection, for the thread to see that it is over; then nobody listens any more.
+        while TcpStream::connect(self.address).is_ok() {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
     }
 }
 
@@ -200,7 +228,7 @@ pub(super) fn answer(status: &str, headers: &str, body: &str) -> Vec<u8> {
         .into()
 }
 
-fn serve(stream: TcpStream, script: &Mutex<Script>, url: &str) {
+fn serve(stream: impl Read + Write, script: &Mutex<Script>, url: &str) {
     let mut reader = BufReader::new(stream);
     let mut head = Vec::new();
     let mut length = 0;
