@@ -2,6 +2,7 @@
 
 mod api_keys;
 mod cli;
+mod corpus;
 mod deployments;
 mod description;
 mod domains;
