@@ -203,23 +203,29 @@ impl Provider {
     async fn ask(&self) -> Result<Known, IssuerFault> {
         let issuer = &self.settings.issuer;
         let url = format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'));
-        let description: Description = self.fetcher.document(&url, None).await?;
+        let mut description: Description = self.fetcher.document(&url, None).await?;
         // Somebody else's description would make us believe somebody else's keys.
         if description.issuer != *issuer {
             return Err(IssuerFault::Nonsense(format!("{url}: another `issuer`")));
         }
-        let others = [
-            &description.authorization_endpoint,
-            &description.token_endpoint,
-            &description.userinfo_endpoint,
-            &description.end_session_endpoint,
-        ];
-        for url in others.into_iter().flatten().chain([&description.jwks_uri]) {
-            if !self.settings.allows(url) {
-                return Err(IssuerFault::Elsewhere(url.clone()));
+        // What some do without is left out; it is missed, by its name, by whoever needs it.
+        for endpoint in [
+            &mut description.authorization_endpoint,
+            &mut description.token_endpoint,
+            &mut description.userinfo_endpoint,
+            &mut description.end_session_endpoint,
+        ] {
+            if let Some(elsewhere) = endpoint.take_if(|url| !self.settings.allows(url)) {
+                tracing::warn!(
+                    endpoint = elsewhere,
+                    "the issuer's endpoint is at no place that oidc.hosts allows"
+                );
             }
         }
         let url = &description.jwks_uri;
+        if !self.settings.allows(url) {
+            return Err(IssuerFault::Elsewhere(url.clone()));
+        }
         let set: Box<serde_json::value::RawValue> = self.fetcher.document(url, None).await?;
         let keys = parse_set(set.get().as_bytes()).ok_or_else(|| IssuerFault::Nonsense(url.clone()))?;
         Ok(Known { description: Arc::new(description), keys: Arc::new(keys), at: Instant::now() })

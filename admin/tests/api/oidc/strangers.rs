@@ -166,6 +166,36 @@ fn an_issuer_that_fails_is_said_to_fail() {
     refused(&browser, &answer, 503);
 }
 
+/// Goal: tokens and codes go to no place that the settings do not name. Method: another server that would take them.
+#[test]
+fn an_endpoint_at_another_place_is_not_used_and_the_rest_goes_on() {
+    let elsewhere = Issuer::start(Key::ed25519());
+    let issuer = Issuer::start(Key::ed25519());
+    let server = Server::start_with(&settings(&issuer, "create_users = true"));
+    add_ada(&server);
+    let at = |path: &str| format!("{}{path}", elsewhere.url);
+    issuer.script().description =
+        json!({ "userinfo_endpoint": at("/userinfo"), "end_session_endpoint": at("/logout") });
+    assert_eq!(whole_way(&mut Browser::new(&server), "").status, 303);
+    assert_eq!(Browser::new(&server).get("/ui/oidc/sign-out").header("location"), Some("/ui/sign-in"));
+    issuer.script().identity = json!({ "sub": "other", "email": null });
+    assert_eq!(whole_way(&mut Browser::new(&server), "").status, 401, "nothing more is known of this one");
+
+    for name in ["token_endpoint", "authorization_endpoint"] {
+        let issuer = Issuer::start(Key::ed25519());
+        issuer.script().description = json!({ name: at("/x") });
+        let server = Server::start_with(&settings(&issuer, ""));
+        let mut browser = Browser::new(&server);
+        let begun = browser.get("/ui/oidc/begin");
+        let answer = match begun.header("location") {
+            Some(there) => browser.get(&let_in(there)),
+            None => begun,
+        };
+        refused(&browser, &answer, 503);
+    }
+    assert_eq!(elsewhere.script().asked.len(), 0);
+}
+
 /// RFC 9207: who sent a browser back is said, where an issuer says so, and has to be the one to whom it went.
 #[test]
 fn an_answer_names_the_issuer_that_was_asked() {
