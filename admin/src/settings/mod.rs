@@ -107,7 +107,7 @@ pub struct ApiKeySettings {
 pub struct KeepSettings {
     /// Generations in the change log: how far behind a proxy may be and still catch up by deltas.
     pub generations: u64,
-    /// Usage records one by one; sums per hour are kept for ever.
+    /// Usage records one by one; what they add up to is kept for ever.
     pub usage: Duration,
     /// The audit log.
     pub audit: Duration,

@@ -185,9 +185,14 @@ fn push_filter(
     if let Some(to) = filter.to {
         query.push(" AND at_ms < ").push_bind(to);
     }
-    for (column, id) in [("domain_id", filter.domain), (user_column, filter.user), (pat_column, filter.pat)] {
+    // By the index of what is narrowest; a `+` keeps SQLite from the others.
+    let narrowest = [filter.pat.is_some(), filter.user.is_some(), filter.domain.is_some()];
+    let narrowest = narrowest.iter().position(|given| *given);
+    let columns = [(pat_column, filter.pat), (user_column, filter.user), ("domain_id", filter.domain)];
+    for (nth, (column, id)) in columns.into_iter().enumerate() {
         if let Some(id) = id {
-            query.push(" AND ").push(column).push(" = ").push_bind(id);
+            query.push(if narrowest == Some(nth) { " AND " } else { " AND +" });
+            query.push(column).push(" = ").push_bind(id);
         }
     }
     if let Some(after) = &filter.after {

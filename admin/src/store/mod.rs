@@ -135,8 +135,8 @@ impl Store {
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
             .busy_timeout(PATIENCE)
-            .pragma("cache_size", "-32768")
-            .pragma("temp_store", "memory");
+            .pragma("cache_size", "-32768");
+        // What a writer sorts are the rows of a migration: too many for memory.
         let writer = SqlitePoolOptions::new()
             .max_connections(1)
             .acquire_timeout(PATIENCE)
@@ -149,9 +149,11 @@ impl Store {
             .await?;
         let mut filling = writer.begin_with("BEGIN IMMEDIATE").await?;
         published::fill_if_empty(&mut filling).await?;
+        usage::fill_if_empty(&mut filling).await?;
         filling.commit().await?;
         let readers = SqlitePoolOptions::new().max_connections(READERS).acquire_timeout(PATIENCE);
-        let readers = readers.connect_with(options.pragma("query_only", "true")).await?;
+        let readers =
+            readers.connect_with(options.pragma("query_only", "true").pragma("temp_store", "memory")).await?;
         let store = Self { readers, writer, generation: watch::Sender::new(0) };
         let state = feed::state(&mut *store.read().await?).await?;
         store.generation.send_replace(state.generation);

@@ -1,4 +1,4 @@
-//! Usage: what requests add up to, as numbers, charts and a file. Everything is read from the sums per hour, never from single requests.
+//! Usage: what requests add up to, as numbers, charts and a file. Everything is read from sums, never from single requests.
 
 use askama::Template;
 use axum::Router;
@@ -15,7 +15,7 @@ use super::list::{Asked, Pager};
 use super::people;
 use super::permissions::domain_choices;
 use super::shell::Member;
-use super::view::{Choice, grouped, stamp};
+use super::view::{Choice, grouped, shortened, stamp};
 use crate::app::App;
 use crate::clock::Moment;
 use crate::store::Page;
@@ -28,6 +28,8 @@ pub(super) fn routes() -> Router<App> {
 
 const HOUR_MS: i64 = 3_600_000;
 const DAY_MS: i64 = 24 * HOUR_MS;
+/// Longest period that is shown by the hour.
+const HOURS_MS_MAX: i64 = 7 * DAY_MS;
 
 /// Periods to choose from: word, label, length.
 const PERIODS: [(&str, &str, i64); 4] = [
@@ -51,6 +53,8 @@ const CSV_ROWS_MAX: i64 = 100_000;
 struct Wanted {
     filter: UsageFilter,
     group_by: GroupBy,
+    /// Hours were asked for and are days: the period is too long for them.
+    too_long: bool,
     /// Columns of the charts: each an hour or a day.
     step_ms: i64,
     from: i64,
@@ -61,6 +65,9 @@ fn wanted(asked: &Asked) -> Wanted {
         PERIODS.iter().find(|(word, ..)| *word == asked.value("period")).map_or(DAY_MS, |(.., ms)| *ms);
     let step_ms = if length > DAY_MS { DAY_MS } else { HOUR_MS };
     let group = GROUPS.iter().find(|(word, ..)| *word == asked.value("by"));
+    let group_by = group.map_or(GroupBy::Model, |(.., by)| *by);
+    // A thousand hours are no table for anybody, and the coarser sums cannot tell them.
+    let too_long = group_by == GroupBy::Hour && length > HOURS_MS_MAX;
     let end = Moment::now().0.div_euclid(step_ms) * step_ms + step_ms;
     let from = end - length;
     Wanted {
@@ -74,7 +81,8 @@ fn wanted(asked: &Asked) -> Wanted {
             // What a proxy passed on to these pages is no use of a model.
             in_domains: true,
         },
-        group_by: group.map_or(GroupBy::Model, |(.., by)| *by),
+        group_by: if too_long { GroupBy::Day } else { group_by },
+        too_long,
         step_ms,
         from,
     }
@@ -125,6 +133,8 @@ struct Usage {
     whose: &'static str,
     /// Nothing was used.
     nothing: bool,
+    /// See [`Wanted`].
+    too_long: bool,
 }
 
 /// Names for what a table is grouped by.
@@ -207,7 +217,14 @@ async fn view(member: Member, asked: Asked) -> UiResult {
             .find(|(.., by)| *by == wanted.group_by)
             .map_or("Model", |(_, label, _)| label),
         nothing: total.requests == 0,
-        total: row_of("Total".to_owned(), &total),
+        too_long: wanted.too_long,
+        total: Row {
+            requests: shortened(total.requests),
+            errors: shortened(total.errors),
+            prompt_tokens: shortened(total.prompt_tokens),
+            completion_tokens: shortened(total.completion_tokens),
+            ..row_of("Total".to_owned(), &total)
+        },
         charts: charts(&wanted, &over_time),
         rows,
         pager,

@@ -149,6 +149,14 @@ pub(super) fn grouped(number: i64) -> String {
     if number < 0 { format!("-{text}") } else { text }
 }
 
+/// A number that has to fit into little room: in millions from a hundred of them on.
+pub(super) fn shortened(number: i64) -> String {
+    match number {
+        ..100_000_000 => grouped(number),
+        _ => format!("{}\u{202f}M", grouped(number / 1_000_000)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -167,6 +175,8 @@ mod tests {
             assert_eq!(relative(Moment(moment)), text);
         }
         assert_eq!(grouped(1_234_567), "1\u{202f}234\u{202f}567");
+        assert_eq!(shortened(99_999_999), grouped(99_999_999));
+        assert_eq!(shortened(5_098_416_648), "5\u{202f}098\u{202f}M");
         assert_eq!(count_of(1, "scope", "scopes"), "1 scope");
         assert_eq!(operation_label("llm_chat_completions"), "LLM Chat Completions");
         assert_eq!(operation_label("add_role_users"), "Add Role Users");

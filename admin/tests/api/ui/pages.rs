@@ -272,6 +272,10 @@ fn usage_and_audit_show_what_was_done_and_can_be_taken_away() {
     let usage = browser.get(&format!("/ui/usage?domain={domain}")).text;
     assert!(usage.contains("<svg class=\"chart\"") && usage.contains("<rect class=\"one\""), "{usage}");
     assert!(usage.contains("=cmd|&#60;b&#62;") && !usage.contains("|<b>"), "{usage}");
+    let hours = browser.get(&format!("/ui/usage?domain={domain}&by=hour&period=7d")).text;
+    assert!(hours.contains("By Hour") && !hours.contains("These are days"), "{hours}");
+    let days = browser.get(&format!("/ui/usage?domain={domain}&by=hour&period=30d")).text;
+    assert!(days.contains("By Day") && days.contains("Hours are shown for up to 7 days"), "{days}");
     let csv = browser.get(&format!("/ui/usage.csv?domain={domain}&by=model"));
     assert!(csv.text.contains("\"'=cmd|<b>\",1,0,21,34,1,1,5,9"), "{}", csv.text);
     assert!(csv.header("content-disposition").is_some_and(|value| value.starts_with("attachment")));
