@@ -154,7 +154,9 @@ async fn group(member: &Member, id: &str, asked: &Asked, mut form: Form) -> UiRe
         Some(domain) => {
             let all = Page { offset: 0, limit: 200 };
             let listed = member.app.list_roles(member.who(), DomainId(domain), None, all).await?;
-            listed.rows.into_iter().map(|role| Choice::new(role.id, role.name)).collect()
+            let named = listed.rows.into_iter().map(|role| Choice::new(role.id, role.name));
+            // Nobody is to give away the first role of a list by leaving it as it was.
+            std::iter::once(Choice::new("", "Choose a role…")).chain(named).collect()
         }
     };
     Ok(Group {
@@ -189,7 +191,8 @@ async fn map(member: Member, Path(id): Path<String>, asked: Asked, mut form: For
     match member.app.map_group(member.who(), &member.asker, row.id, domain, form.value("role")).await {
         Ok(_) => Ok(go(&format!("/ui/groups/{id}?done=saved"))),
         Err(AppError::NotFound("role")) => {
-            form.wrong("role", "This domain has no such role.");
+            let chosen = form.written("role").is_some();
+            form.wrong("role", if chosen { "This domain has no such role." } else { "Choose a role." });
             // Roles can only be listed of a domain that is there.
             if member.app.view_domain(member.who(), domain).await.is_err() {
                 form.clear("domain");

@@ -163,9 +163,12 @@ async fn findings(browser: &Browser, axe: &str) -> Vec<String> {
 async fn faults(browser: &Browser, axe: &str, width: i64) -> Vec<String> {
     let mut found = findings(browser, axe).await;
     // Only tables scroll sideways.
-    let wide = browser.script("return document.documentElement.scrollWidth").await;
-    if wide.as_i64().is_none_or(|wide| wide > width) {
-        found.push(format!("{wide} wide in a window of {width}"));
+    let script =
+        "return [document.documentElement.scrollWidth, document.documentElement.clientWidth, innerWidth]";
+    let seen = browser.script(script).await;
+    let [wide, room, window] = [0, 1, 2].map(|nth| seen[nth].as_i64().unwrap_or(i64::MAX));
+    if wide > room || window != width {
+        found.push(format!("{wide} wide where there is room for {room}, in a window of {window}"));
     }
     found
 }

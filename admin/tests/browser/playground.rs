@@ -21,27 +21,38 @@ async fn a_chat_streams_shows_its_numbers_and_stops() {
         "return [...Object.values(localStorage), ...Object.values(sessionStorage), document.cookie].join('')";
     assert_eq!(browser.script(kept).await, "");
 
-    // A stream that is slow enough to be stopped: the sample model server's own pace is too fast to rely on, so the page reads from one
-    // that never ends.
-    browser.script(
-        "const real = fetch; window.fetch = (target, options) => {
-           if (!String(target).startsWith('/proxy/')) return real(target, options);
-           const body = new ReadableStream({ start(stream) {
-             stream.enqueue(new TextEncoder().encode('data: {\"choices\":[{\"delta\":{\"content\":\"slow\"}}]}\\n\\n'));
-             options.signal.addEventListener('abort', () => stream.error(options.signal.reason));
-           } });
-           return Promise.resolve(new Response(body, { status: 200 }));
-         }",
-    )
-    .await;
+    // The same through the same proxy, from the same model server, which is told to take its time: a piece every 50 ms, for a minute.
+    let cancelled = || demo.upstream_count("streams_cancelled");
+    let before = cancelled();
+    browser
+        .script(
+            "const real = fetch; window.fetch = (target, options) => {
+               if (String(target).startsWith('/proxy/')) Object.assign(options.headers, { 'x-mock-pace-us': '50000', 'x-mock-events': '1200' });
+               return real(target, options);
+             }",
+        )
+        .await;
     browser.write("#chat-text", "Once more").await;
     browser.press("#chat-send").await;
     browser
-        .until("[...document.querySelectorAll('#turns .assistant p')].at(-1).textContent === 'slow'")
+        .until("[...document.querySelectorAll('#turns .assistant p')].at(-1).textContent.length > 10")
         .await;
+    assert_eq!(demo.upstream_count("streams_open"), 1, "it runs");
+    assert_eq!(cancelled(), before);
     browser.press("#chat-stop").await;
     browser.until("document.getElementById('chat').dataset.state === 'stopped'").await;
-    assert!(browser.text("#chat-facts").await.starts_with("Stopped"));
+    let facts = browser.text("#chat-facts").await;
+    assert!(facts.starts_with("Stopped · first byte after ") && facts.contains(" pieces · "), "{facts}");
+    // The model server has heard of it, long before the stream's own end.
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(5);
+    while cancelled() == before {
+        assert!(std::time::Instant::now() < deadline, "the model server goes on for nobody");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    assert_eq!((cancelled(), demo.upstream_count("streams_open")), (before + 1, 0));
+    // What came before the stop is still there, and the next question is answered.
+    assert!(browser.text("#turns").await.contains("Once more"));
+    assert_eq!(browser.script("return document.getElementById('chat-send').disabled").await, false);
     browser.expect_no_reports().await;
     browser.close().await;
 }
