@@ -2,7 +2,7 @@
 # oha against a running demo: JSON, streams, and new connections. Reads the line that `cargo demo --json` prints.
 #
 #   cargo install oha --locked
-#   cargo demo --json > demo.json &
+#   cargo demo-release --json > demo.json &
 #   loadtest/oha.sh demo.json [SECONDS] [CALLERS]
 #
 # Latencies here are those of a client that shares the machine; for loss and one-way delay use cube-stream.
