@@ -9,7 +9,7 @@ use std::time::Duration;
 /// Longest wait for a connection, for a read, for a write.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// An `http[s]://host:port[/base]` taken apart.
+/// An `http://host:port[/base]` or `https://…` taken apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin {
     /// `host:port`.

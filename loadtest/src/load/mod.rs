@@ -40,7 +40,7 @@ pub enum Mode {
 #[derive(Clone, Debug, clap::Parser)]
 #[command(name = "cube-stream", version, about = "A load client that checks every event of every stream.")]
 pub struct Options {
-    /// http[s]://host:port[/base] that the path is appended to: http://127.0.0.1:8080/proxy/demo.
+    /// http://host:port[/base], or https, that the path is appended to: http://127.0.0.1:8080/proxy/demo.
     #[arg(long)]
     pub origin: String,
     /// With https: a PEM file of the certificates that are believed, and no others.
