@@ -259,7 +259,9 @@ async fn live(
             } else if loading.feed.is_none() {
                 loading.look_up_names().await;
             }
-            loading.look_around().await;
+            // Beside it: the next reload does not wait for a slow name server.
+            let looking = Rc::clone(&loading);
+            monoio::spawn(async move { looking.look_around().await });
         }
     });
     let fed = Rc::clone(&state);

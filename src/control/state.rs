@@ -52,7 +52,8 @@ pub(super) struct State {
     resolver: Cell<SystemResolver>,
     /// The servers that the settings name, as the cores know them, and what was found of their names.
     neighbours: RefCell<Arc<Neighbours>>,
-    neighbours_resolver: Cell<SystemResolver>,
+    /// `None` while they are being looked up.
+    neighbours_resolver: Cell<Option<SystemResolver>>,
     /// Every core has adopted some tables.
     pub(super) ready: Cell<bool>,
     pub(super) draining: Cell<bool>,
@@ -100,7 +101,7 @@ impl State {
             loads_refused: Cell::new(0),
             resolver: Cell::default(),
             neighbours: RefCell::new(Arc::new(settings.neighbours())),
-            neighbours_resolver: Cell::default(),
+            neighbours_resolver: Cell::new(Some(SystemResolver::default())),
             settings,
             ready: Cell::new(false),
             draining: Cell::new(false),
@@ -173,8 +174,9 @@ impl State {
         if neighbours.host_names().is_empty() {
             return;
         }
-        let (moved, resolver) = look_up_again(neighbours, self.neighbours_resolver.take()).await;
-        self.neighbours_resolver.set(resolver);
+        let Some(resolver) = self.neighbours_resolver.take() else { return };
+        let (moved, resolver) = look_up_again(neighbours, resolver).await;
+        self.neighbours_resolver.set(Some(resolver));
         let Some(moved) = moved.map(Arc::new) else { return };
         for core in &self.cores {
             // A core that has ended takes the process along.
