@@ -180,12 +180,10 @@ enum SortOrder {
 
 impl ListQuery {
     fn read(&self, kind: &'static ResourceType) -> ScimResult<(Wish, Wanted)> {
-        let number = |name: &str, text: &Option<String>| match text.as_deref().map(str::trim) {
-            None | Some("") => Ok(None),
-            Some(text) => match text.parse::<i64>() {
-                Ok(number) => Ok(Some(number.clamp(i64::from(i32::MIN), i64::from(i32::MAX)))),
-                Err(_) => Err(ScimError::new(ScimType::InvalidValue, format!("`{name}` is no integer"))),
-            },
+        let number = |name: &str, text: &Option<String>| match text.as_deref().map(str::parse::<i64>) {
+            None => Ok(None),
+            Some(Ok(number)) => Ok(Some(number.clamp(i64::from(i32::MIN), i64::from(i32::MAX)))),
+            Some(Err(_)) => Err(ScimError::new(ScimType::InvalidValue, format!("`{name}` is no integer"))),
         };
         let descending = match self.sort_order.as_deref() {
             None => false,

@@ -193,6 +193,10 @@ fn lists_are_paged_sorted_and_cut_to_what_was_asked_for() {
     ] {
         assert_eq!(provider.names(&format!("/Users?{mine}&{query}")), names, "{query}");
     }
+    for query in ["startIndex=", "startIndex=%201", "startIndex=1.5", "count=", "count=ten"] {
+        let refused = provider.get(&format!("/Users?{mine}&{query}")).expect(400);
+        assert_eq!(refused["scimType"], "invalidValue", "{query}");
+    }
     // The example of Cube Cloud's documents; the superadmin is a user too.
     assert_eq!(provider.get("/Users?count=100&startIndex=1").expect(200)["totalResults"], 4);
     let few = provider.get(&format!("/Users?{mine}&count=1&attributes=userName")).expect(200);
