@@ -50,7 +50,7 @@ closed_label! {
         ConnectTimeout = "connect_timeout",
         /// A pooled connection was closed before it answered.
         Stale = "stale",
-        /// A fresh connection was closed before it answered.
+        /// A new connection was closed before it answered.
         Closed = "closed",
         /// No head in time.
         HeadTimeout = "head_timeout",

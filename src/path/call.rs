@@ -18,7 +18,7 @@ use crate::clock::Moment;
 use crate::http1::{ChunkScanner, Framing, HeadWriter, ResponseBody};
 use crate::meter::RetryReason;
 use crate::settings::Callback;
-use crate::upstream::Link;
+use crate::upstream::{Kept, Link};
 
 /// What of a callback's body is read, so that its connection can be used again, and how long it is waited for.
 const BODY_BYTES_MAX: usize = 64 * 1024;
@@ -33,9 +33,9 @@ pub(super) async fn make_call(
 ) -> Result<Verdict, Gone> {
     let neighbours = ex.local.neighbours();
     let endpoint = &neighbours.callback.as_ref().expect("there is a callback").endpoints[0];
-    let mut fresh = false;
+    let mut kept = Kept::Any;
     loop {
-        let link = match open_link(ex, endpoint, fresh, deadline, true).await {
+        let link = match open_link(ex, endpoint, kept, deadline, true).await {
             Opened::Done(Ok(link)) => link,
             Opened::Done(Err(_)) => return Ok(Verdict::Unreachable(CallFault::Connect)),
             Opened::Gone => return Err(Gone),
@@ -51,10 +51,10 @@ pub(super) async fn make_call(
                 finish(ex, answered, deadline).await;
                 return Ok(if allows { Verdict::Allows } else { Verdict::Refuses });
             }
-            Err(AttemptFault::Upstream(UpstreamFault::ClosedUnanswered)) if reused && !fresh => {
+            Err(AttemptFault::Upstream(UpstreamFault::ClosedUnanswered)) if reused && kept != Kept::None => {
                 // It was closed while it was kept: nobody's fault, and nothing was decided yet.
                 ex.local.meter.retries.bump(RetryReason::Stale);
-                fresh = true;
+                kept = Kept::None;
             }
             Err(AttemptFault::Upstream(UpstreamFault::ClosedUnanswered)) => {
                 return Ok(Verdict::Unreachable(CallFault::Closed));

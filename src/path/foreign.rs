@@ -6,10 +6,8 @@
 //! differently is never passed on.
 //!
 //! # Not here, on purpose
-//! Nothing is done twice: a request that changes something is sent on a connection of its own, so that it can never be unclear
-//! whether one that had gone stale has taken it.
-
-use http::Method;
+//! Nothing is done twice: a request that changes something is sent once, whatever becomes of it. Which connections it may take follows
+//! from that, and is [`super::route`]'s business.
 
 use super::compose::{Composed, may_pass};
 use super::exchange::Exchange;
@@ -83,10 +81,4 @@ pub(super) fn compose_foreign_head<'o>(
     }
     writer.end(body.framing(ex));
     out
-}
-
-/// Whether the request may be sent on a connection that was used before: one that has gone stale is found out only when the
-/// request has been sent, and then it has to be sent again.
-pub(super) fn may_repeat(method: &Method) -> bool {
-    method.is_idempotent()
 }

@@ -62,6 +62,10 @@ struct Relay<'r, 'a> {
     idle_timeout: Duration,
     /// When anything last moved that the upstream's time counts from.
     moved: Moment,
+    /// When bytes last came that were waited for. Those after them may have been sent at the same time: a slow caller keeps us behind.
+    heard: Moment,
+    /// All that had come was read.
+    waiting: bool,
     /// Comments sent since.
     comments: u32,
     /// The upstream says that its connection may be used again.
@@ -107,6 +111,8 @@ impl<'r, 'a> Relay<'r, 'a> {
             total_deadline,
             idle_timeout,
             moved,
+            heard: moved,
+            waiting: false,
             comments: 0,
             head_len,
             reusable,
@@ -123,7 +129,7 @@ impl<'r, 'a> Relay<'r, 'a> {
                 && self.frames.is_clean()
                 && let Some(link) = self.link.take()
             {
-                link.keep(&self.ex.local.upstreams, self.ex.local.clock.now());
+                link.keep(&self.ex.local.upstreams, self.heard);
             }
             return;
         }
@@ -159,6 +165,9 @@ impl<'r, 'a> Relay<'r, 'a> {
             match std::future::poll_fn(|cx| self.poll_event(cx)).await {
                 Event::Received(bytes) => {
                     self.has_moved();
+                    if std::mem::take(&mut self.waiting) {
+                        self.heard = self.moved;
+                    }
                     // Only a body that is framed anew needs an output of its own, and only while it does.
                     let mut out =
                         if self.frames.may_frame() { Some(self.ex.local.buffers.small()) } else { None };
@@ -286,6 +295,7 @@ impl<'r, 'a> Relay<'r, 'a> {
                 Err(_) => return Poll::Ready(Event::UpstreamBroken),
             }
         }
+        self.waiting = true;
         if self.ex.body.is_done() && self.ex.poll_caller_gone(cx).is_ready() {
             return Poll::Ready(Event::CallerGone);
         }

@@ -2,25 +2,29 @@
 //!
 //! # Promises
 //! * Nothing is tried twice once a byte of an answer has reached the caller; here none has.
-//! * A request that was sent on a fresh connection is never sent again unless the endpoint itself said that it did not take it
+//! * A request that was sent on a new connection is never sent again unless the endpoint itself said that it did not take it
 //!   (502, 503, 429 with another endpoint to go to). So a completion is computed at most once.
 //! * A kept connection that turns out to be closed costs one more attempt, not an error.
+//! * What may not be sent twice is not, whatever becomes of it: a request of somebody else's API that is not idempotent, and one whose
+//!   body is not held. It takes a kept connection only while that is warm ([`Kept::Warm`]); if the server closes it just then,
+//!   the caller is told 502, and the endpoint is not blamed (`docs/decisions/0013-sent-once-on-a-warm-connection.md`).
 //! * At most `upstream.attempts_max` attempts, whatever happens.
 
 use super::attempt::{Answered, AttemptFault, Awaited, UpstreamFault, attempt};
 use super::authorize::Permit;
 use super::compose::{Composed, compose_head};
 use super::exchange::Exchange;
-use super::foreign::may_repeat;
 use super::origin::{Visit, compose_visit_head};
 use super::passthrough::{Crossed, compose_crossed_head};
 use super::refuse::Refusal;
 use super::secure;
+use super::upload::Outgoing;
+use crate::buf::Lease;
 use crate::clock::Moment;
 use crate::meter::{AttemptOutcome, RetryReason};
 use crate::tables::{ClusterEntry, EndpointEntry};
 use crate::upstream::balance::{Candidate, pick};
-use crate::upstream::{Destination, Link, OpenFault};
+use crate::upstream::{Destination, Kept, Link, OpenFault};
 
 /// Proof that an endpoint answers: the point of no return for retries lies behind it.
 pub(crate) struct Routed {
@@ -50,6 +54,14 @@ impl<'p> Bound<'p> {
         }
     }
 
+    fn compose_head(self, ex: &Exchange<'_>, endpoint: &EndpointEntry, body: &Outgoing) -> Lease {
+        match self {
+            Self::Model(permit) => compose_head(ex, permit, endpoint, body),
+            Self::Admin(_) => compose_visit_head(ex, endpoint, body),
+            Self::Passthrough(crossed) => compose_crossed_head(ex, crossed, endpoint, body),
+        }
+    }
+
     /// Whether a WebSocket is asked for.
     fn upgrades(self) -> bool {
         match self {
@@ -58,12 +70,13 @@ impl<'p> Bound<'p> {
         }
     }
 
-    /// Whether the same request may be sent twice, where that does not follow from what became of the first.
-    fn may_repeat(self, ex: &Exchange<'_>) -> bool {
-        match self {
+    /// Whether the same request can be sent again, and may be where it is not known what became of the first (RFC 9110 §9.2.2).
+    fn may_repeat(self, ex: &Exchange<'_>, body: &Outgoing) -> bool {
+        let permitted = match self {
             Self::Model(_) => true,
-            Self::Admin(_) | Self::Passthrough(_) => may_repeat(&ex.request().method),
-        }
+            Self::Admin(_) | Self::Passthrough(_) => ex.request().method.is_idempotent(),
+        };
+        permitted && body.is_replayable()
     }
 }
 
@@ -85,7 +98,7 @@ pub(crate) async fn route(
 ) -> Result<Routed, Unrouted> {
     let Composed { body, usage_injected } = composed;
     let cluster = bound.cluster().ok_or(Unrouted::Refused(Refusal::ModelUnknown))?;
-    let may_repeat = bound.may_repeat(ex);
+    let may_repeat = bound.may_repeat(ex, &body);
     let attempts_max = ex.local.settings.upstream.attempts_max;
     let mut tried = Tried::default();
     let mut last = Refusal::NoEndpoint;
@@ -95,7 +108,7 @@ pub(crate) async fn route(
         let endpoint = &cluster.endpoints[index];
         attempts += 1;
         ex.account.attempt(cluster, endpoint);
-        let link = match connect(ex, cluster, endpoint, !may_repeat || tried.has_gone_stale(index)).await {
+        let link = match connect(ex, cluster, endpoint, tried.kept(index, may_repeat)).await {
             Ok(link) => link,
             Err(Unconnected::Gone) => return Err(Unrouted::Gone),
             Err(Unconnected::Refused(refusal)) => {
@@ -108,11 +121,7 @@ pub(crate) async fn route(
             }
         };
         let reused = link.reused();
-        let head = match bound {
-            Bound::Model(permit) => compose_head(ex, permit, endpoint, &body),
-            Bound::Admin(_) => compose_visit_head(ex, endpoint, &body),
-            Bound::Passthrough(crossed) => compose_crossed_head(ex, crossed, endpoint, &body),
-        };
+        let head = bound.compose_head(ex, endpoint, &body);
         ex.account.sending();
         let awaited = Awaited {
             deadline: ex.local.clock.now().after(cluster.head_timeout),
@@ -124,7 +133,7 @@ pub(crate) async fn route(
             Ok(answered) => {
                 ex.local.meter.attempts.bump(AttemptOutcome::Answered);
                 let status = ex.scratch.response.status;
-                let elsewhere = matches!(status, 429 | 502 | 503) && body.is_replayable() && may_repeat;
+                let elsewhere = matches!(status, 429 | 502 | 503) && may_repeat;
                 tried.failed(index);
                 if elsewhere && attempts < attempts_max && choose(ex, cluster, &tried).is_some() {
                     ex.local.meter.retries.bump(RetryReason::Status);
@@ -149,14 +158,17 @@ pub(crate) async fn route(
             }
             Err(AttemptFault::Upstream(fault)) => {
                 ex.local.meter.attempts.bump(fault.as_outcome(reused));
-                if reused && fault == UpstreamFault::ClosedUnanswered && body.is_replayable() {
+                let stale = reused && fault == UpstreamFault::ClosedUnanswered;
+                if stale && may_repeat {
                     ex.local.meter.retries.bump(RetryReason::Stale);
                     tried.went_stale(index);
                     // A stale connection is nobody's fault; it does not use up the budget, and happens once per endpoint.
                     attempts -= 1;
                     continue;
                 }
-                fail(ex, endpoint);
+                if !stale {
+                    fail(ex, endpoint);
+                }
                 return Err(Unrouted::Refused(fault.as_refusal()));
             }
         }
@@ -207,8 +219,15 @@ impl Tried {
         self.stale |= Self::bit(index);
     }
 
-    fn has_gone_stale(&self, index: usize) -> bool {
-        self.stale & Self::bit(index) != 0
+    /// Which kept connections to an endpoint will do.
+    fn kept(&self, index: usize, may_repeat: bool) -> Kept {
+        if self.stale & Self::bit(index) != 0 {
+            Kept::None
+        } else if may_repeat {
+            Kept::Any
+        } else {
+            Kept::Warm
+        }
     }
 }
 
@@ -257,10 +276,10 @@ async fn connect(
     ex: &mut Exchange<'_>,
     cluster: &ClusterEntry,
     endpoint: &EndpointEntry,
-    fresh: bool,
+    kept: Kept,
 ) -> Result<Link, Unconnected> {
     let deadline = ex.local.clock.read().after(cluster.connect_timeout);
-    let (refusal, outcome) = match open_link(ex, endpoint, fresh, deadline, false).await {
+    let (refusal, outcome) = match open_link(ex, endpoint, kept, deadline, false).await {
         Opened::Done(Ok(link)) => return Ok(link),
         Opened::Gone => return Err(Unconnected::Gone),
         Opened::Done(Err(OpenFault::Handshake(_))) => {
@@ -283,19 +302,20 @@ pub(super) enum Opened {
     Expired,
 }
 
-/// A connection to `endpoint`: a kept one unless `fresh`, else a new one to the first of its addresses that takes it.
+/// A connection to `endpoint`: a kept one that will do, else a new one to the first of its addresses that takes it.
 ///
 /// * `aside`: as in [`Awaited`].
 pub(super) async fn open_link(
     ex: &mut Exchange<'_>,
     endpoint: &EndpointEntry,
-    fresh: bool,
+    kept: Kept,
     deadline: Moment,
     aside: bool,
 ) -> Opened {
     let (upstreams, identity) = (&ex.local.upstreams, endpoint.identity.as_ref());
-    let kept = |&address: &_| upstreams.reuse(Destination::new(address, identity));
-    if !fresh && let Some(link) = endpoint.addrs.iter().find_map(kept) {
+    let now = ex.local.clock.now();
+    let reuse = |&address: &_| upstreams.reuse(Destination::new(address, identity), kept, now);
+    if let Some(link) = endpoint.addrs.iter().find_map(reuse) {
         return Opened::Done(Ok(link));
     }
     ex.down.watch.set(deadline);

@@ -165,6 +165,18 @@ impl Socket {
         }
     }
 
+    /// The same by a read, for whoever cannot rely on the poll: it tells only once the core has come round to hear it.
+    #[must_use]
+    pub fn is_quiet_now(&self) -> bool {
+        if self.tls.is_some() {
+            self.ready.assume_readable();
+            return self.is_quiet();
+        }
+        let mut byte = [0_u8];
+        let flags = RecvFlags::DONTWAIT | RecvFlags::PEEK;
+        matches!(rustix::net::recv(self.fd(), &mut byte, flags), Err(Errno::AGAIN))
+    }
+
     /// Ready when bytes, an end of stream or an error wait to be read. Stays ready until [`Socket::try_recv`] finds nothing.
     ///
     /// With TLS also when only a part of a record has come, or one that carries no data: then the read finds nothing.
@@ -286,5 +298,33 @@ fn send_some(ready: &ReadyFd, first: &[u8], second: &[u8]) -> io::Result<usize> 
             Ok(0)
         }
         Err(errno) => Err(errno.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use monoio::{LegacyDriver, RuntimeBuilder};
+
+    use super::*;
+
+    #[test]
+    fn a_read_tells_what_the_core_has_not_come_round_to_hear() {
+        let mut runtime = RuntimeBuilder::<LegacyDriver>::new().enable_timer().build().expect("epoll");
+        runtime.block_on(async {
+            let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            for says in [&b""[..], b"x"] {
+                let socket = Socket::connect(listener.local_addr().unwrap()).await.unwrap();
+                let (mut there, _) = listener.accept().unwrap();
+                assert!(socket.is_quiet() && socket.is_quiet_now());
+                there.write_all(says).unwrap();
+                drop(there);
+                assert!(socket.is_quiet(), "nobody has waited since");
+                assert!(!socket.is_quiet_now());
+                let mut read = Vec::with_capacity(8);
+                assert_eq!(socket.try_recv(&mut read).unwrap(), Some(says.len()), "it took nothing");
+            }
+        });
     }
 }

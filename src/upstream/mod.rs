@@ -10,4 +10,4 @@ pub mod balance;
 pub mod eject;
 pub mod pool;
 
-pub use pool::{Destination, Link, OpenFault, Upstreams};
+pub use pool::{Destination, Kept, Link, OpenFault, Upstreams};

@@ -5,6 +5,7 @@
 //!   [`Link`] in any other way closes it. So no caller can ever receive the rest of another's answer.
 //! * A kept connection has a poll armed. If the endpoint closes it or sends something unasked, the poll completes, and the
 //!   connection is thrown away at the next look instead of being used.
+//! * A request that may not be sent twice gets none but a warm one ([`Kept::Warm`]).
 //! * The newest idle connection is used first; the oldest time out.
 
 use std::cell::{Cell, RefCell};
@@ -23,10 +24,26 @@ use crate::clock::Moment;
 use crate::socket::{Agreed, HandshakeFault, Socket};
 use crate::tls::Identity;
 
+/// How long a kept connection stays warm. Servers close one that is idle after 2 s (gunicorn), 5 s (uvicorn, Node.js, Apache) or more:
+/// with half of the shortest, and the way to them and back, whoever is asked has not begun to think of it.
+pub const WARM_FOR: Duration = Duration::from_secs(1);
+
 #[derive(Debug)]
 struct Idle {
     socket: Socket,
+    /// When its server had nothing more to say, or earlier.
     since: Moment,
+}
+
+/// Which kept connections will do for a request. None can be known to be open: the server may close it while the request is on its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// Any on which nothing has come, as far as was heard: the request can be sent again.
+    Any,
+    /// One that is idle for less than [`WARM_FOR`], and a read of which finds nothing: the request is sent once.
+    Warm,
+    /// None: a new one is opened.
+    None,
 }
 
 /// Where a connection goes to: an address, and whom it was proved to be there.
@@ -69,6 +86,7 @@ pub struct Upstreams {
     by_destination: RefCell<AHashMap<Destination, Rc<Far>>>,
     idle_per_endpoint_max: usize,
     idle_timeout: Duration,
+    warm_for: Duration,
     stale: Cell<u64>,
     idle: Cell<usize>,
     active: Rc<Cell<usize>>,
@@ -82,6 +100,7 @@ impl Upstreams {
             by_destination: RefCell::default(),
             idle_per_endpoint_max,
             idle_timeout,
+            warm_for: WARM_FOR.min(idle_timeout),
             stale: Cell::new(0),
             idle: Cell::new(0),
             active: Rc::default(),
@@ -118,14 +137,23 @@ impl Upstreams {
         self.stale.get()
     }
 
-    /// A kept connection to `to` that is still good, if there is one.
+    /// A kept connection to `to` that will do at `now`, if there is one.
     #[must_use]
-    pub fn reuse(&self, to: Destination) -> Option<Link> {
+    pub fn reuse(&self, to: Destination, kept: Kept, now: Moment) -> Option<Link> {
         let far = Rc::clone(self.by_destination.borrow().get(&to)?);
         loop {
-            let idle = far.idle.borrow_mut().pop()?;
+            // One that is not warm stays, for a request that takes any.
+            let idle = far.idle.borrow_mut().pop_if(|newest| match kept {
+                Kept::Any => true,
+                Kept::Warm => now.since(newest.since) < self.warm_for,
+                Kept::None => false,
+            })?;
             self.idle.set(self.idle.get() - 1);
-            if idle.socket.is_quiet() {
+            let is_quiet = match kept {
+                Kept::Any | Kept::None => idle.socket.is_quiet(),
+                Kept::Warm => idle.socket.is_quiet_now(),
+            };
+            if is_quiet {
                 return Some(Link::new(idle.socket, far, &self.active, true));
             }
             self.stale.set(self.stale.get() + 1);
@@ -179,14 +207,14 @@ impl Upstreams {
         Rc::clone(self.by_destination.borrow_mut().entry(to).or_default())
     }
 
-    fn keep(&self, mut link: Link, now: Moment) {
+    fn keep(&self, mut link: Link, since: Moment) {
         let Some(socket) = link.socket.take() else { return };
         let far = &link.far;
         far.standing.set(far.standing.get().after_success());
         let mut idle = far.idle.borrow_mut();
         // The look arms the poll that tells later whether the connection has gone stale.
         if idle.len() < self.idle_per_endpoint_max && socket.is_quiet() {
-            idle.push(Idle { socket, since: now });
+            idle.push(Idle { socket, since });
             self.idle.set(self.idle.get() + 1);
         }
     }
@@ -228,8 +256,10 @@ impl Link {
     }
 
     /// Gives the connection back after a complete, clean exchange. Everything else is a drop, which closes it.
-    pub fn keep(self, upstreams: &Upstreams, now: Moment) {
-        upstreams.keep(self, now);
+    ///
+    /// * `since`: a moment after which the last of the answer was sent. Its server counts from then, however long the caller took.
+    pub fn keep(self, upstreams: &Upstreams, since: Moment) {
+        upstreams.keep(self, since);
     }
 }
 

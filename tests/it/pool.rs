@@ -1,6 +1,8 @@
 //! Connections to an upstream are used again only when nothing of the last exchange is left on them.
 
 use std::sync::mpsc::channel;
+use std::thread::sleep;
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -149,6 +151,32 @@ fn a_request_that_may_have_been_executed_is_never_sent_twice() {
     drop(connection);
     assert_eq!(caller.response().status(), 502);
     assert!(upstream.try_accept().is_none());
+}
+
+/// The same for a body that is too large to be held: it cannot be sent again, so it goes out where that will hardly be needed.
+#[test]
+fn a_body_that_is_not_held_is_sent_once_and_on_no_connection_that_has_cooled() {
+    let (upstream, tenant, proxy) = start();
+    let padding = "x".repeat(2 * 1024 * 1024);
+    let large =
+        chat_body("false").replacen('}', &format!("}},{{\"role\":\"user\",\"content\":\"{padding}\"}}"), 1);
+    let mut caller = proxy.connect();
+    caller.send(chat(&tenant.pat));
+    let mut kept = upstream.accept();
+    kept.request();
+    kept.send(json_answer("{}"));
+    assert_eq!(caller.response().status(), 200);
+    sleep(Duration::from_millis(1100));
+    caller.send(post(&chat_path(), &tenant.pat.line(), &large));
+    let mut new = upstream.accept();
+    assert_eq!(new.request().text(), large);
+    new.send(json_answer("{}"));
+    assert_eq!(caller.response().status(), 200);
+    drop(new);
+    caller.send(chat(&tenant.pat));
+    kept.request();
+    kept.send(json_answer("{}"));
+    assert_eq!(caller.response().status(), 200);
 }
 
 /// Nothing was sent to the endpoint that could not be reached, so the next may have the request.

@@ -3,6 +3,7 @@
 mod answers;
 mod calls;
 mod memory;
+mod once;
 mod passes;
 mod secure;
 mod sockets;

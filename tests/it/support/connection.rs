@@ -164,13 +164,17 @@ impl Connection {
     }
 
     /// Waits until the other side, a process on this machine, has read all that was sent; gives up quietly after
-    /// a while, because a peer may have a good reason not to read.
-    pub(crate) fn wait_until_taken(&self) {
+    /// a while, because a peer may have a good reason not to read. Whether it has.
+    pub(crate) fn wait_until_taken(&self) -> bool {
         let patience = Instant::now() + GLANCE;
         let (here, there) = self.between;
-        while Instant::now() < patience && unread_at(there, here).is_some_and(|unread| unread > 0) {
+        while unread_at(there, here).is_some_and(|unread| unread > 0) {
+            if Instant::now() > patience {
+                return false;
+            }
             thread::yield_now();
         }
+        true
     }
 
     /// The same, for a peer that has no reason not to read: however busy the machine is.

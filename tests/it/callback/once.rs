@@ -1,0 +1,288 @@
+//! What is sent at most once, on which connections it travels all the same, and what its caller hears when one closes under it
+//! (`docs/decisions/0013-sent-once-on-a-warm-connection.md`).
+
+use std::io::Write as _;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustls::ServerConfig;
+use rustls::version::{TLS12, TLS13};
+
+use super::open;
+use crate::support::tls::{Authority, Pair, server};
+use crate::support::{Connection, Message, PATIENCE, Proxy, Upstream, chunked, get, json_answer, post};
+
+/// Longer than a kept connection stays warm.
+const COOLED: Duration = Duration::from_millis(1100);
+
+/// Answers every request, and passes on what was asked, with the number of its connection.
+fn answer(api: Upstream, tls: Option<Arc<ServerConfig>>) -> Receiver<(usize, Message)> {
+    let (seen, requests) = channel();
+    api.play(move |number, connection| {
+        let mut connection = match &tls {
+            Some(config) => connection.over(server(config).into()),
+            None => connection,
+        };
+        while connection.read_some() {
+            let request = connection.request();
+            seen.send((number, request)).unwrap();
+            if !connection.offer(json_answer("{}")) {
+                return;
+            }
+        }
+    });
+    requests
+}
+
+/// A request whose body has no length.
+fn apart(method: &str, body: &str) -> Vec<u8> {
+    let head = format!("{method} /a HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n");
+    [head.as_bytes(), &chunked(&[body])].concat()
+}
+
+/// Whatever its body is: none, held in a buffer, larger than one, of no length. A machine that stands still for a second may cost a
+/// connection, so these are counted with room to spare.
+#[test]
+fn requests_that_are_sent_once_share_a_connection() {
+    let api = Upstream::bind();
+    let proxy = open(&api).start();
+    let seen = answer(api, None);
+    let large = "0123456789abcdef".repeat(20_000);
+    let mut caller = proxy.cross();
+    for round in 0..10 {
+        for (request, body) in [
+            (post("/a", "", "").into_bytes(), ""),
+            (post("/a", "", "{}").into_bytes(), "{}"),
+            (get("/a", "").replace("GET", "PATCH").into_bytes(), ""),
+            (post("/a", "", &large).into_bytes(), &large),
+            (apart("POST", "12345"), "12345"),
+        ] {
+            caller.send(request);
+            assert_eq!(caller.response().status(), 200);
+            let (number, saw) = seen.recv().unwrap();
+            assert_eq!(saw.text(), body);
+            assert!(number < 10, "connection {number} in round {round}");
+        }
+        // Each caller on a connection of its own: the pool is the core's, not the caller's.
+        caller = proxy.cross();
+    }
+    assert!(seen.try_recv().is_err());
+}
+
+/// How a server is done with a connection on which it has answered.
+const PARTINGS: [fn(Connection); 3] = [drop, Connection::reset, |mut connection| {
+    connection.offer(REQUEST_TIMEOUT);
+}];
+const REQUEST_TIMEOUT: &str =
+    "HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+
+/// By the time the next request is sent, the kernel has the end (or what was said out of turn).
+#[test]
+fn a_connection_that_its_server_closed_is_not_taken_for_what_is_sent_once() {
+    let api = Upstream::bind();
+    let proxy = open(&api).start();
+    let mut caller = proxy.cross();
+    for round in 0..30 {
+        let (parting, at_once) = (PARTINGS[round % 3], round < 15);
+        caller.send(post("/a", "", "{}"));
+        let mut connection = api.accept();
+        assert_eq!(connection.request().text(), "{}");
+        connection.send(json_answer("{}"));
+        if at_once {
+            parting(connection);
+            assert_eq!(caller.response().status(), 200, "round {round}");
+        } else {
+            assert_eq!(caller.response().status(), 200, "round {round}");
+            thread::sleep(Duration::from_millis(5 * (round as u64 % 4)));
+            parting(connection);
+        }
+    }
+    assert_eq!(proxy.records(30).iter().filter(|record| record["status"] == 200).count(), 30);
+}
+
+/// The connection that the next request comes on, read as far as to its head: one of `kept`, or a new one.
+fn asked(api: &Upstream, kept: &mut Vec<Connection>) -> Connection {
+    let patience = Instant::now() + PATIENCE;
+    loop {
+        let heard = kept.iter().position(|connection| {
+            let stream = connection.stream();
+            stream.set_nonblocking(true).unwrap();
+            let came = stream.peek(&mut [0]);
+            stream.set_nonblocking(false).unwrap();
+            came.is_ok()
+        });
+        if let Some(connection) = heard.map(|at| kept.remove(at)).or_else(|| api.try_accept()) {
+            return connection;
+        }
+        assert!(Instant::now() < patience, "nothing was asked");
+        thread::sleep(Duration::from_micros(200));
+    }
+}
+
+/// What no look can prevent: the server closes while the request is on its way, and nobody knows whether it has taken it. It is not
+/// the server's failure: three of them would set an endpoint aside.
+#[test]
+fn a_server_that_closes_just_when_a_request_comes_has_it_at_most_once_and_its_caller_gets_502() {
+    let unheard: fn(Connection) -> Option<String> = |_connection| None;
+    let heard: fn(Connection) -> Option<String> = |mut connection| Some(connection.head().start);
+    let reset: fn(Connection) -> Option<String> = |mut connection| {
+        let start = connection.head().start;
+        connection.reset();
+        Some(start)
+    };
+    let large = "0123456789abcdef".repeat(60_000);
+    for parting in [unheard, heard, reset] {
+        let api = Upstream::bind();
+        let proxy = open(&api).start();
+        let mut callers = [(); 4].map(|()| proxy.cross());
+        let mut kept: Vec<_> = callers
+            .iter_mut()
+            .map(|caller| {
+                caller.send(post("/a", "", "{}"));
+                let mut connection = api.accept();
+                connection.request();
+                connection
+            })
+            .collect();
+        for (caller, connection) in callers.iter_mut().zip(&mut kept) {
+            connection.send(json_answer("{}"));
+            assert_eq!(caller.response().status(), 200);
+        }
+        let mut starts = Vec::new();
+        for (n, body) in ["{}", &large, "", "{}"].into_iter().enumerate() {
+            let mut caller = proxy.cross();
+            let request = post(&format!("/{n}"), "", body);
+            let writer = caller.stream().try_clone().unwrap();
+            // It may be told off before it has said all.
+            let writing = thread::spawn(move || drop((&writer).write_all(request.as_bytes())));
+            starts.extend(parting(asked(&api, &mut kept)));
+            assert_eq!(caller.response().status(), 502, "request {n}");
+            writing.join().unwrap();
+        }
+        assert!(api.try_accept().is_none(), "tried again");
+        starts.dedup();
+        assert!(matches!(starts.len(), 0 | 4), "{starts:?}");
+        assert_eq!(proxy.metrics().sum("cube_proxy_endpoint_ejections_total", &[]), 0.0);
+    }
+}
+
+#[test]
+fn a_kept_connection_that_has_cooled_serves_only_what_may_be_sent_again() {
+    let api = Upstream::bind();
+    let proxy = open(&api).start();
+    let mut caller = proxy.cross();
+    let mut connections = Vec::new();
+    for _ in 0..3 {
+        caller.send(post("/a", "", "{}"));
+        let mut connection = api.accept();
+        connection.request();
+        connection.send(json_answer("{}"));
+        assert_eq!(caller.response().status(), 200);
+        connections.push(connection);
+        thread::sleep(COOLED);
+    }
+    for request in [get("/a", ""), get("/a", "").replace("GET", "DELETE")] {
+        caller.send(request);
+        let newest = connections.last_mut().unwrap();
+        newest.request();
+        newest.send(json_answer("{}"));
+        assert_eq!(caller.response().status(), 200);
+    }
+    // A PUT may be sent again, but for its body, which is not held.
+    thread::sleep(COOLED);
+    caller.send(apart("PUT", "12345"));
+    let mut new = api.accept();
+    assert_eq!(new.request().text(), "12345");
+    new.send(json_answer("{}"));
+    assert_eq!(caller.response().status(), 200);
+}
+
+/// Its server counts from when it sent the end of its answer, so we do not count from when a slow caller has taken it.
+#[test]
+fn a_connection_cools_while_its_answer_waits_for_a_slow_caller() {
+    let api = Upstream::bind();
+    let proxy = open(&api).start();
+    // Just more than the way to the caller holds: then all the rest lies unread in the proxy's own socket.
+    for blocks in 4.. {
+        let mut caller = proxy.cross();
+        caller.send(post("/a", "", "{}"));
+        let mut connection = api.accept();
+        connection.request();
+        let body = "x".repeat(blocks * 32 * 1024);
+        connection.send(json_answer(&body));
+        if connection.wait_until_taken() {
+            assert_eq!(caller.response().body.len(), body.len());
+            continue;
+        }
+        thread::sleep(COOLED);
+        assert_eq!(caller.response().body.len(), body.len());
+        let mut next = proxy.cross();
+        next.send(post("/b", "", "{}"));
+        let mut new = api.accept();
+        assert_eq!(new.request().target(), "/b");
+        return;
+    }
+}
+
+/// A proxy before an API behind TLS, and what that serves with.
+fn sealed(api: &Upstream) -> (Proxy, Pair) {
+    let mut launch = open(api);
+    let authority = Authority::new();
+    let pair = authority.issue(&launch.dir, "server", &["localhost"]);
+    let ca = authority.write(&launch.dir, "ca.pem");
+    let url = api.url().replace("http://127.0.0.1", "https://localhost");
+    launch
+        .settings
+        .set("passthrough.origins", vec![url])
+        .set("upstream.system_roots", false)
+        .set("upstream.ca_files", vec![ca.display().to_string()]);
+    (launch.start(), pair)
+}
+
+/// Tickets, which come after the handshake, are nothing that a server said out of turn.
+#[test]
+fn requests_that_are_sent_once_share_a_connection_inside_tls() {
+    for versions in [&[&TLS13], &[&TLS12]] {
+        let api = Upstream::bind();
+        let (proxy, pair) = sealed(&api);
+        let seen = answer(api, Some(pair.server(versions)));
+        let mut caller = proxy.cross();
+        for _ in 0..20 {
+            caller.send(post("/a", "", "{}"));
+            assert_eq!(caller.response().status(), 200);
+            let (number, _) = seen.recv().unwrap();
+            assert!(number < 5, "connection {number}");
+        }
+    }
+}
+
+#[test]
+fn a_connection_inside_tls_that_its_server_closed_is_not_taken_for_what_is_sent_once() {
+    for versions in [&[&TLS13], &[&TLS12]] {
+        let api = Upstream::bind();
+        let (proxy, pair) = sealed(&api);
+        let config = pair.server(versions);
+        let mut caller = proxy.cross();
+        let mut open = Vec::new();
+        for round in 0..12 {
+            caller.send(post("/a", "", "{}"));
+            let mut connection = api.accept().over(server(&config).into());
+            assert_eq!(connection.request().text(), "{}");
+            connection.send(json_answer("{}"));
+            assert_eq!(caller.response().status(), 200, "round {round}");
+            match round % 3 {
+                0 => drop(connection),
+                1 => {
+                    connection.finish_sending();
+                    open.push(connection);
+                }
+                _ => {
+                    connection.offer(REQUEST_TIMEOUT);
+                    open.push(connection);
+                }
+            }
+        }
+    }
+}
