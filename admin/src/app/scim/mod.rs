@@ -1,11 +1,19 @@
 //! SCIM: identity providers keep users and groups in step with their own. Whoever may do so may change every user: superadmins, and API
 //! keys with the scope `scim`.
 //!
+//! | file | holds |
+//! |---|---|
+//! | this | who may provision; what is asked; why it is not done |
+//! | `resources` | what becomes of a resource, whichever kind it is of |
+//! | `users`, `groups` | what only users, and only groups have |
+//! | [`mappings`] | which roles a group brings |
+//!
 //! The users are cube's own. What a provider says of one beyond what cube knows is kept and given back, and decides nothing.
 
-pub mod groups;
+mod groups;
 pub mod mappings;
-pub mod users;
+pub(crate) mod resources;
+pub(in crate::app) mod users;
 
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
@@ -135,8 +143,7 @@ fn version_of(parts: &str) -> String {
 }
 
 /// Whether one of the ETags of an `If-Match` or `If-None-Match` is this version, compared weakly; `*` is every version.
-#[must_use]
-pub fn names_version(etags: &str, version: &str) -> bool {
+fn names_version(etags: &str, version: &str) -> bool {
     let opaque = |etag: &str| etag.trim().trim_start_matches("W/").trim_matches('"').to_owned();
     etags.split(',').any(|etag| etag.trim() == "*" || opaque(etag) == opaque(version))
 }

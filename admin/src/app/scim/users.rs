@@ -2,35 +2,32 @@
 
 use cube_wire::UserId;
 use serde_json::{Map, Value, json};
+use uuid::Uuid;
 
-use super::{Found, Provisioner, ScimFault, Wish, check_version, id_of, may_provision, search, version_of};
+use super::resources::{Done, Meta, Provisioned};
+use super::{ScimFault, version_of};
+use crate::app::AppError;
 use crate::app::users::{check_text, email_is_valid, username_is_valid};
-use crate::app::{App, AppError};
 use crate::clock::Moment;
-use crate::scim::resource::{Document, Wanted, check_required, read, schemas};
-use crate::scim::schema::USERS;
-use crate::scim::{ScimError, ScimType, patch};
+use crate::scim::resource::{Document, Wanted};
+use crate::scim::schema::{ResourceType, USERS};
+use crate::scim::{ScimError, ScimType};
+use crate::store::scim::Search;
 use crate::store::scim::users::{self as rows, GroupOfUser, ScimUserRow};
-use crate::store::{AuditEntry, Connection, StoreError, WriteTx, logins, users};
+use crate::store::{Connection, Listed, StoreError, WriteTx, logins, users};
 
 /// Longest username that is made of a provider's name, in bytes; the rest is for what tells it apart.
 const USERNAME_STEM_MAX: usize = 24;
 
-impl App {
-    /// Adds a user, who can act as soon as somebody gives rights: by a role, or by mapping one of the user's groups.
-    ///
-    /// # Errors
-    /// [`ScimFault`]; [`ScimType::Uniqueness`] for a name or an address that is taken.
-    pub async fn scim_create_user(
-        &self,
-        provisioner: &Provisioner,
-        body: &Value,
-        wanted: &Wanted,
-    ) -> Result<(Value, String), ScimFault> {
-        may_provision(provisioner)?;
+impl Provisioned for ScimUserRow {
+    const TYPE: &'static ResourceType = &USERS;
+    const ENTITY: &'static str = "user";
+
+    /// The user can act as soon as somebody gives rights: by a role, or by mapping one of the user's groups.
+    async fn insert(tx: &mut WriteTx, document: Document) -> Result<(Self, Done), ScimFault> {
         let now = Moment::now();
-        let mut user = ScimUserRow {
-            id: UserId(uuid::Uuid::new_v4()),
+        let mut user = Self {
+            id: UserId(Uuid::new_v4()),
             user_name: String::new(),
             external_id: None,
             first_name: String::new(),
@@ -41,181 +38,100 @@ impl App {
             created_at: now,
             updated_at: now,
         };
-        take(&mut user, read(&USERS, body)?)?;
-        let mut tx = self.store.begin().await?;
+        take(&mut user, document)?;
         if rows::name_is_taken(tx.connection(), &user.user_name).await? {
             return Err(ScimError::new(ScimType::Uniqueness, "userName is taken").into());
         }
-        let username = username_for(&mut tx, &user).await?;
-        rows::insert(&mut tx, &user, &username).await?;
+        let username = username_for(tx, &user).await?;
+        rows::insert(tx, &user, &username).await?;
         let details = json!({ "userName": user.user_name, "username": username });
-        let done = provisioner.principal.did(&provisioner.asker, "user.create", "user", user.id);
-        tx.audit(AuditEntry { details, ..done });
-        tx.commit().await?;
-        Ok((wanted.cut(resource(&user, &[], &provisioner.base)), version(&user)))
+        Ok((user, Done { action: "user.create", details }))
     }
 
-    /// One user.
-    ///
-    /// # Errors
-    /// [`ScimFault`].
-    pub async fn scim_view_user(
-        &self,
-        provisioner: &Provisioner,
-        id: &str,
-        wanted: &Wanted,
-    ) -> Result<(Value, String), ScimFault> {
-        may_provision(provisioner)?;
-        let mut connection = self.store.read().await?;
-        let user = find(&mut connection, UserId(id_of(id, "User")?)).await?;
-        let whole = whole(&mut connection, &user, wanted, &provisioner.base).await?;
-        Ok((whole, version(&user)))
+    async fn find(connection: &mut Connection, id: Uuid) -> Result<Option<Self>, StoreError> {
+        rows::find(connection, UserId(id)).await
     }
 
-    /// Users that fit.
-    ///
-    /// # Errors
-    /// [`ScimFault`].
-    pub async fn scim_list_users(
-        &self,
-        provisioner: &Provisioner,
-        wish: &Wish,
-        wanted: &Wanted,
-    ) -> Result<Found, ScimFault> {
-        may_provision(provisioner)?;
-        let (search, start_index) = search(&USERS, wish)?;
-        let mut connection = self.store.read().await?;
-        let listed = rows::list(&mut connection, &search).await?;
-        let mut resources = Vec::with_capacity(listed.rows.len());
-        for user in &listed.rows {
-            resources.push(whole(&mut connection, user, wanted, &provisioner.base).await?);
+    async fn list(connection: &mut Connection, search: &Search) -> Result<Listed<Self>, StoreError> {
+        rows::list(connection, search).await
+    }
+
+    fn meta(&self) -> Meta {
+        Meta {
+            id: self.id.0,
+            created: self.created_at,
+            last_modified: self.updated_at,
+            version: version_of(&Value::Object(document(self)).to_string()),
         }
-        Ok(Found { total: listed.total, start_index, resources })
     }
 
-    /// Replaces what the provider says of a user. Without `active` the user stays as enabled as it is.
-    ///
-    /// # Errors
-    /// [`ScimFault`].
-    pub async fn scim_replace_user(
+    async fn document(&self, _connection: &mut Connection) -> Result<Document, StoreError> {
+        Ok(document(self))
+    }
+
+    async fn attributes(
         &self,
-        provisioner: &Provisioner,
-        id: &str,
-        if_match: Option<&str>,
-        body: &Value,
+        connection: &mut Connection,
         wanted: &Wanted,
-    ) -> Result<(Value, String), ScimFault> {
-        let edit = |document: &mut Document| {
-            *document = read(&USERS, body)?;
-            Ok(())
+        base: &str,
+    ) -> Result<Document, StoreError> {
+        let mut attributes = document(self);
+        let groups = match wanted.may_have("groups") {
+            true => rows::groups_of(connection, self.id).await?,
+            false => Vec::new(),
         };
-        self.scim_change_user(provisioner, id, if_match, edit, wanted).await
-    }
-
-    /// Does what a PATCH says, all of it or nothing.
-    ///
-    /// # Errors
-    /// [`ScimFault`].
-    pub async fn scim_patch_user(
-        &self,
-        provisioner: &Provisioner,
-        id: &str,
-        if_match: Option<&str>,
-        body: &Value,
-        wanted: &Wanted,
-    ) -> Result<(Value, String), ScimFault> {
-        let edit = |document: &mut Document| patch::apply(&USERS, document, body);
-        self.scim_change_user(provisioner, id, if_match, edit, wanted).await
-    }
-
-    async fn scim_change_user(
-        &self,
-        provisioner: &Provisioner,
-        id: &str,
-        if_match: Option<&str>,
-        edit: impl FnOnce(&mut Document) -> Result<(), ScimError>,
-        wanted: &Wanted,
-    ) -> Result<(Value, String), ScimFault> {
-        may_provision(provisioner)?;
-        let id = UserId(id_of(id, "User")?);
-        let mut tx = self.store.begin().await?;
-        let before = find(tx.connection(), id).await?;
-        check_version(if_match, &version(&before))?;
-        let mut document = document(&before);
-        let was = document.clone();
-        edit(&mut document)?;
-        check_required(&USERS, &document)?;
-        document.entry("active").or_insert_with(|| before.enabled.into());
-        let mut after = before.clone();
-        let changed = document != was;
-        if changed {
-            take(&mut after, document)?;
-            after.updated_at = Moment::now();
-            if before.enabled && !after.enabled {
-                if !users::has_superadmin(tx.connection(), Some(id)).await? {
-                    return Err(AppError::Conflict("this is the last superadmin".to_owned()).into());
-                }
-                logins::revoke_all(&mut tx, id, after.updated_at).await?;
-            }
-            rows::replace(&mut tx, &before, &after).await?;
-            let action = match (before.enabled, after.enabled) {
-                (true, false) => "user.disable",
-                (false, true) => "user.enable",
-                (true, true) | (false, false) => "user.update",
+        if !groups.is_empty() {
+            let group = |group: &GroupOfUser| {
+                json!({ "value": group.id, "$ref": format!("{base}/Groups/{}", group.id),
+                    "display": group.display_name, "type": "direct" })
             };
-            let details = json!({ "userName": after.user_name });
-            let done = provisioner.principal.did(&provisioner.asker, action, "user", id);
-            tx.audit(AuditEntry { details, ..done });
+            attributes.insert("groups".to_owned(), groups.iter().map(group).collect());
         }
-        let whole = whole(tx.connection(), &after, wanted, &provisioner.base).await?;
-        if changed {
-            tx.commit().await?;
-        }
-        Ok((whole, version(&after)))
+        Ok(attributes)
     }
 
-    /// Deletes a user with all PATs and roles.
-    ///
-    /// # Errors
-    /// [`ScimFault`].
-    pub async fn scim_delete_user(
-        &self,
-        provisioner: &Provisioner,
-        id: &str,
-        if_match: Option<&str>,
-    ) -> Result<(), ScimFault> {
-        may_provision(provisioner)?;
-        let id = UserId(id_of(id, "User")?);
-        let mut tx = self.store.begin().await?;
-        let user = find(tx.connection(), id).await?;
-        check_version(if_match, &version(&user))?;
-        if !users::has_superadmin(tx.connection(), Some(id)).await? {
-            return Err(AppError::Conflict("this is the last superadmin".to_owned()).into());
+    /// Without `active` the user stays as enabled as it is.
+    async fn change(
+        self,
+        tx: &mut WriteTx,
+        was: &Document,
+        mut document: Document,
+    ) -> Result<(Self, Option<Done>), ScimFault> {
+        document.entry("active").or_insert_with(|| self.enabled.into());
+        if document == *was {
+            return Ok((self, None));
         }
-        users::delete(&mut tx, id).await?;
-        let details = json!({ "userName": user.user_name });
-        let done = provisioner.principal.did(&provisioner.asker, "user.delete", "user", id);
-        tx.audit(AuditEntry { details, ..done });
-        tx.commit().await?;
-        Ok(())
+        let mut after = self.clone();
+        take(&mut after, document)?;
+        after.updated_at = Moment::now();
+        if self.enabled && !after.enabled {
+            keep_a_superadmin(tx, self.id).await?;
+            logins::revoke_all(tx, self.id, after.updated_at).await?;
+        }
+        rows::replace(tx, &self, &after).await?;
+        let action = match (self.enabled, after.enabled) {
+            (true, false) => "user.disable",
+            (false, true) => "user.enable",
+            (true, true) | (false, false) => "user.update",
+        };
+        let details = json!({ "userName": after.user_name });
+        Ok((after, Some(Done { action, details })))
+    }
+
+    /// With all PATs and roles.
+    async fn delete(self, tx: &mut WriteTx) -> Result<Done, ScimFault> {
+        keep_a_superadmin(tx, self.id).await?;
+        users::delete(tx, self.id).await?;
+        Ok(Done { action: "user.delete", details: json!({ "userName": self.user_name }) })
     }
 }
 
-async fn find(connection: &mut Connection, id: UserId) -> Result<ScimUserRow, ScimFault> {
-    rows::find(connection, id).await?.ok_or_else(|| AppError::NotFound("User").into())
-}
-
-async fn whole(
-    connection: &mut Connection,
-    user: &ScimUserRow,
-    wanted: &Wanted,
-    base: &str,
-) -> Result<Value, ScimFault> {
-    let groups = match wanted.may_have("groups") {
-        true => rows::groups_of(connection, user.id).await?,
-        false => Vec::new(),
-    };
-    Ok(wanted.cut(resource(user, &groups, base)))
+/// Refuses to do without this user if there is no other superadmin.
+async fn keep_a_superadmin(tx: &mut WriteTx, without: UserId) -> Result<(), ScimFault> {
+    match users::has_superadmin(tx.connection(), Some(without)).await? {
+        true => Ok(()),
+        false => Err(AppError::Conflict("this is the last superadmin".to_owned()).into()),
+    }
 }
 
 /// A username of cube's own for a provider's name: the same if it can be one, else what is before the `@`, told apart if need be.
@@ -319,33 +235,6 @@ fn take_email(document: &mut Document) -> Result<Option<String>, ScimFault> {
         return Err(ScimError::new(ScimType::InvalidValue, "emails: not an e-mail address").into());
     }
     Ok(Some(email))
-}
-
-fn version(user: &ScimUserRow) -> String {
-    version_of(&Value::Object(document(user)).to_string())
-}
-
-fn resource(user: &ScimUserRow, groups: &[GroupOfUser], base: &str) -> Value {
-    let document = document(user);
-    let schemas = schemas(&USERS, &document);
-    let mut resource = Value::Object(document);
-    resource["schemas"] = schemas;
-    resource["id"] = user.id.to_string().into();
-    if !groups.is_empty() {
-        let group = |group: &GroupOfUser| {
-            json!({ "value": group.id, "$ref": format!("{base}/Groups/{}", group.id), "display": group.display_name,
-                "type": "direct" })
-        };
-        resource["groups"] = groups.iter().map(group).collect();
-    }
-    resource["meta"] = json!({
-        "resourceType": "User",
-        "created": user.created_at,
-        "lastModified": user.updated_at,
-        "location": format!("{base}/Users/{}", user.id),
-        "version": version(user),
-    });
-    resource
 }
 
 #[cfg(test)]

@@ -1,19 +1,17 @@
 //! `/api/scim/v2/Groups`.
 
-use axum::extract::State;
-use axum::http::{StatusCode, header};
-use axum::response::{IntoResponse as _, Response};
 use serde::Deserialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::extract::{Body, By, Conditions, Id, Query};
-use super::{AttributesQuery, ListQuery, Resource, ScimErrors, ScimResult, SearchRequest, list, one};
+use super::extract::{Body, Query};
+use super::resources::{OneResource, Resources};
+use super::{AttributesQuery, ListQuery, Resource, ScimErrors, ScimResult, SearchRequest};
 use crate::app::App;
-use crate::app::scim::names_version;
-use crate::scim::schema::GROUPS;
+use crate::app::scim::resources::Edit;
+use crate::store::scim::groups::GroupRow as Group;
 
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
@@ -71,36 +69,27 @@ struct GroupOperation {
     request_body(content((NewGroup = "application/scim+json"), (NewGroup = "application/json"))),
     responses((status = 201, body = Resource, content_type = "application/scim+json"), ScimErrors))]
 async fn create(
-    State(app): State<App>,
-    By(provisioner): By,
+    resources: Resources,
     Query(query): Query<AttributesQuery>,
     Body(body): Body<Value>,
 ) -> ScimResult {
-    let wanted = query.read(&GROUPS)?;
-    let (created, version) = app.scim_create_group(&provisioner, &body, &wanted).await?;
-    Ok(one(StatusCode::CREATED, created, &version))
+    resources.create::<Group>(&query, &body).await
 }
 
 /// Groups that fit a filter, with paging and sorting
 #[utoipa::path(get, path = "/api/scim/v2/Groups", tag = "scim", operation_id = "scim_list_groups",
     params(ListQuery),
     responses((status = 200, body = Resource, content_type = "application/scim+json"), ScimErrors))]
-async fn search(State(app): State<App>, By(provisioner): By, Query(query): Query<ListQuery>) -> ScimResult {
-    let (wish, wanted) = query.read(&GROUPS)?;
-    Ok(list(app.scim_list_groups(&provisioner, &wish, &wanted).await?))
+async fn search(resources: Resources, Query(query): Query<ListQuery>) -> ScimResult {
+    resources.list::<Group>(&query).await
 }
 
 /// The same, with the filter in the body
 #[utoipa::path(post, path = "/api/scim/v2/Groups/.search", tag = "scim", operation_id = "scim_search_groups",
     request_body(content((SearchRequest = "application/scim+json"), (SearchRequest = "application/json"))),
     responses((status = 200, body = Resource, content_type = "application/scim+json"), ScimErrors))]
-async fn search_by_body(
-    State(app): State<App>,
-    By(provisioner): By,
-    Body(request): Body<SearchRequest>,
-) -> ScimResult {
-    let (wish, wanted) = ListQuery::from(request).read(&GROUPS)?;
-    Ok(list(app.scim_list_groups(&provisioner, &wish, &wanted).await?))
+async fn search_by_body(resources: Resources, Body(search): Body<SearchRequest>) -> ScimResult {
+    resources.list::<Group>(&search.into()).await
 }
 
 /// One group
@@ -108,19 +97,8 @@ async fn search_by_body(
     params(("id" = String, Path), AttributesQuery),
     responses((status = 200, body = Resource, content_type = "application/scim+json"),
         (status = 304, description = "As `If-None-Match` says."), ScimErrors))]
-async fn view(
-    State(app): State<App>,
-    By(provisioner): By,
-    Id(id): Id,
-    conditions: Conditions,
-    Query(query): Query<AttributesQuery>,
-) -> ScimResult {
-    let wanted = query.read(&GROUPS)?;
-    let (found, version) = app.scim_view_group(&provisioner, &id, &wanted).await?;
-    if conditions.if_none_match.is_some_and(|etags| names_version(&etags, &version)) {
-        return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, version)]).into_response());
-    }
-    Ok(one(StatusCode::OK, found, &version))
+async fn view(resource: OneResource, Query(query): Query<AttributesQuery>) -> ScimResult {
+    resource.view::<Group>(&query).await
 }
 
 /// Replace a group
@@ -129,17 +107,11 @@ async fn view(
     request_body(content((NewGroup = "application/scim+json"), (NewGroup = "application/json"))),
     responses((status = 200, body = Resource, content_type = "application/scim+json"), ScimErrors))]
 async fn replace(
-    State(app): State<App>,
-    By(provisioner): By,
-    Id(id): Id,
-    conditions: Conditions,
+    resource: OneResource,
     Query(query): Query<AttributesQuery>,
     Body(body): Body<Value>,
 ) -> ScimResult {
-    let wanted = query.read(&GROUPS)?;
-    let if_match = conditions.if_match.as_deref();
-    let (after, version) = app.scim_replace_group(&provisioner, &id, if_match, &body, &wanted).await?;
-    Ok(one(StatusCode::OK, after, &version))
+    resource.change::<Group>(&query, Edit::Replace(&body)).await
 }
 
 /// Change a group: all of it or nothing
@@ -148,28 +120,16 @@ async fn replace(
     request_body(content((GroupPatch = "application/scim+json"), (GroupPatch = "application/json"))),
     responses((status = 200, body = Resource, content_type = "application/scim+json"), ScimErrors))]
 async fn change(
-    State(app): State<App>,
-    By(provisioner): By,
-    Id(id): Id,
-    conditions: Conditions,
+    resource: OneResource,
     Query(query): Query<AttributesQuery>,
     Body(body): Body<Value>,
 ) -> ScimResult {
-    let wanted = query.read(&GROUPS)?;
-    let if_match = conditions.if_match.as_deref();
-    let (after, version) = app.scim_patch_group(&provisioner, &id, if_match, &body, &wanted).await?;
-    Ok(one(StatusCode::OK, after, &version))
+    resource.change::<Group>(&query, Edit::Patch(&body)).await
 }
 
 /// Delete a group; its members stay, without the roles that they had by it
 #[utoipa::path(delete, path = "/api/scim/v2/Groups/{id}", tag = "scim", operation_id = "scim_delete_group",
     params(("id" = String, Path)), responses((status = 204), ScimErrors))]
-async fn delete(
-    State(app): State<App>,
-    By(provisioner): By,
-    Id(id): Id,
-    conditions: Conditions,
-) -> ScimResult<Response> {
-    app.scim_delete_group(&provisioner, &id, conditions.if_match.as_deref()).await?;
-    Ok(StatusCode::NO_CONTENT.into_response())
+async fn delete(resource: OneResource) -> ScimResult {
+    resource.delete::<Group>().await
 }

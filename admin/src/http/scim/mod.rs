@@ -4,6 +4,7 @@ mod discovery;
 mod extract;
 mod groups;
 mod mappings;
+mod resources;
 mod users;
 
 use axum::Json;
@@ -16,6 +17,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 use super::ApiError;
 use crate::app::App;
+use crate::app::scim::resources::One;
 use crate::app::scim::{Found, ScimFault, Wish};
 use crate::scim::resource::Wanted;
 use crate::scim::schema::ResourceType;
@@ -120,11 +122,11 @@ pub(super) fn in_family(path: &str, error: ApiError) -> Response {
 }
 
 /// One resource, with its ETag.
-fn one(status: StatusCode, resource: Value, version: &str) -> Response {
+fn one(status: StatusCode, One { resource, version }: One) -> Response {
     let location = resource.pointer("/meta/location").and_then(Value::as_str).map(str::to_owned);
     let mut response = response(status, resource);
     let headers = response.headers_mut();
-    if let Ok(etag) = HeaderValue::from_str(version) {
+    if let Ok(etag) = HeaderValue::from_str(&version) {
         headers.insert(header::ETAG, etag);
     }
     if let Some(location) = location.and_then(|location| HeaderValue::from_str(&location).ok()) {

@@ -1,19 +1,17 @@
 //! `/api/scim/v2/Users`.
 
-use axum::extract::State;
-use axum::http::{StatusCode, header};
-use axum::response::{IntoResponse as _, Response};
 use serde::Deserialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::extract::{Body, By, Conditions, Id, Query};
-use super::{AttributesQuery, ListQuery, Resource, ScimErrors, ScimResult, SearchRequest, list, one};
+use super::extract::{Body, Query};
+use super::resources::{OneResource, Resources};
+use super::{AttributesQuery, ListQuery, Resource, ScimErrors, ScimResult, SearchRequest};
 use crate::app::App;
-use crate::app::scim::names_version;
-use crate::scim::schema::USERS;
+use crate::app::scim::resources::Edit;
+use crate::store::scim::users::ScimUserRow as User;
 
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
@@ -64,36 +62,27 @@ struct UserOperation {
     request_body(content((NewUser = "application/scim+json"), (NewUser = "application/json"))),
     responses((status = 201, body = Resource, content_type = "application/scim+json"), ScimErrors))]
 async fn create(
-    State(app): State<App>,
-    By(provisioner): By,
+    resources: Resources,
     Query(query): Query<AttributesQuery>,
     Body(body): Body<Value>,
 ) -> ScimResult {
-    let wanted = query.read(&USERS)?;
-    let (created, version) = app.scim_create_user(&provisioner, &body, &wanted).await?;
-    Ok(one(StatusCode::CREATED, created, &version))
+    resources.create::<User>(&query, &body).await
 }
 
 /// Users that fit a filter, with paging and sorting
 #[utoipa::path(get, path = "/api/scim/v2/Users", tag = "scim", operation_id = "scim_list_users",
     params(ListQuery),
     responses((status = 200, body = Resource, content_type = "application/scim+json"), ScimErrors))]
-async fn search(State(app): State<App>, By(provisioner): By, Query(query): Query<ListQuery>) -> ScimResult {
-    let (wish, wanted) = query.read(&USERS)?;
-    Ok(list(app.scim_list_users(&provisioner, &wish, &wanted).await?))
+async fn search(resources: Resources, Query(query): Query<ListQuery>) -> ScimResult {
+    resources.list::<User>(&query).await
 }
 
 /// The same, with the filter in the body
 #[utoipa::path(post, path = "/api/scim/v2/Users/.search", tag = "scim", operation_id = "scim_search_users",
     request_body(content((SearchRequest = "application/scim+json"), (SearchRequest = "application/json"))),
     responses((status = 200, body = Resource, content_type = "application/scim+json"), ScimErrors))]
-async fn search_by_body(
-    State(app): State<App>,
-    By(provisioner): By,
-    Body(request): Body<SearchRequest>,
-) -> ScimResult {
-    let (wish, wanted) = ListQuery::from(request).read(&USERS)?;
-    Ok(list(app.scim_list_users(&provisioner, &wish, &wanted).await?))
+async fn search_by_body(resources: Resources, Body(search): Body<SearchRequest>) -> ScimResult {
+    resources.list::<User>(&search.into()).await
 }
 
 /// One user
@@ -101,19 +90,8 @@ async fn search_by_body(
     params(("id" = String, Path), AttributesQuery),
     responses((status = 200, body = Resource, content_type = "application/scim+json"),
         (status = 304, description = "As `If-None-Match` says."), ScimErrors))]
-async fn view(
-    State(app): State<App>,
-    By(provisioner): By,
-    Id(id): Id,
-    conditions: Conditions,
-    Query(query): Query<AttributesQuery>,
-) -> ScimResult {
-    let wanted = query.read(&USERS)?;
-    let (found, version) = app.scim_view_user(&provisioner, &id, &wanted).await?;
-    if conditions.if_none_match.is_some_and(|etags| names_version(&etags, &version)) {
-        return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, version)]).into_response());
-    }
-    Ok(one(StatusCode::OK, found, &version))
+async fn view(resource: OneResource, Query(query): Query<AttributesQuery>) -> ScimResult {
+    resource.view::<User>(&query).await
 }
 
 /// Replace a user
@@ -122,17 +100,11 @@ async fn view(
     request_body(content((NewUser = "application/scim+json"), (NewUser = "application/json"))),
     responses((status = 200, body = Resource, content_type = "application/scim+json"), ScimErrors))]
 async fn replace(
-    State(app): State<App>,
-    By(provisioner): By,
-    Id(id): Id,
-    conditions: Conditions,
+    resource: OneResource,
     Query(query): Query<AttributesQuery>,
     Body(body): Body<Value>,
 ) -> ScimResult {
-    let wanted = query.read(&USERS)?;
-    let if_match = conditions.if_match.as_deref();
-    let (after, version) = app.scim_replace_user(&provisioner, &id, if_match, &body, &wanted).await?;
-    Ok(one(StatusCode::OK, after, &version))
+    resource.change::<User>(&query, Edit::Replace(&body)).await
 }
 
 /// Change a user: all of it or nothing
@@ -141,28 +113,16 @@ async fn replace(
     request_body(content((UserPatch = "application/scim+json"), (UserPatch = "application/json"))),
     responses((status = 200, body = Resource, content_type = "application/scim+json"), ScimErrors))]
 async fn change(
-    State(app): State<App>,
-    By(provisioner): By,
-    Id(id): Id,
-    conditions: Conditions,
+    resource: OneResource,
     Query(query): Query<AttributesQuery>,
     Body(body): Body<Value>,
 ) -> ScimResult {
-    let wanted = query.read(&USERS)?;
-    let if_match = conditions.if_match.as_deref();
-    let (after, version) = app.scim_patch_user(&provisioner, &id, if_match, &body, &wanted).await?;
-    Ok(one(StatusCode::OK, after, &version))
+    resource.change::<User>(&query, Edit::Patch(&body)).await
 }
 
 /// Delete a user with all PATs and roles
 #[utoipa::path(delete, path = "/api/scim/v2/Users/{id}", tag = "scim", operation_id = "scim_delete_user",
     params(("id" = String, Path)), responses((status = 204), ScimErrors))]
-async fn delete(
-    State(app): State<App>,
-    By(provisioner): By,
-    Id(id): Id,
-    conditions: Conditions,
-) -> ScimResult<Response> {
-    app.scim_delete_user(&provisioner, &id, conditions.if_match.as_deref()).await?;
-    Ok(StatusCode::NO_CONTENT.into_response())
+async fn delete(resource: OneResource) -> ScimResult {
+    resource.delete::<User>().await
 }

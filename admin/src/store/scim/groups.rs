@@ -127,27 +127,7 @@ pub async fn list(
     connection: &mut SqliteConnection,
     search: &Search,
 ) -> Result<Listed<GroupRow>, StoreError> {
-    let filter = |query: &mut QueryBuilder<Sqlite>| {
-        if let Some(condition) = &search.condition {
-            query.push(" WHERE ");
-            condition.push(query);
-        }
-    };
-    let mut count = QueryBuilder::<Sqlite>::new("SELECT COUNT(*) FROM scim_groups");
-    filter(&mut count);
-    let total = count.build_query_scalar().fetch_one(&mut *connection).await?;
-    if search.page.limit == 0 {
-        return Ok(Listed { total, rows: Vec::new() });
-    }
-    let mut query = QueryBuilder::<Sqlite>::new("SELECT * FROM scim_groups");
-    filter(&mut query);
-    query.push(" ORDER BY ");
-    if let Some(order) = &search.order {
-        order.push(&mut query);
-    }
-    query.push("scim_groups.created_at, scim_groups.id LIMIT ").push_bind(search.page.limit);
-    query.push(" OFFSET ").push_bind(search.page.offset);
-    let rows = query.build().fetch_all(connection).await?;
+    let Listed { total, rows } = search.rows(connection, "scim_groups").await?;
     Ok(Listed { total, rows: rows.iter().map(row_of).collect() })
 }
 

@@ -10,7 +10,10 @@ pub mod users;
 
 pub use condition::{Condition, Order};
 
-use super::Page;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
+
+use super::{Listed, Page, StoreError};
 
 /// Which resources are wanted, in which order.
 #[derive(Clone, Debug)]
@@ -21,4 +24,34 @@ pub struct Search {
     pub order: Option<Order>,
     /// Which part of them.
     pub page: Page,
+}
+
+impl Search {
+    /// The rows of `table` that are wanted.
+    async fn rows(
+        &self,
+        connection: &mut SqliteConnection,
+        table: &'static str,
+    ) -> Result<Listed<SqliteRow>, StoreError> {
+        let from_table = |what: &str| {
+            let mut query = QueryBuilder::<Sqlite>::new(format!("SELECT {what} FROM {table}"));
+            if let Some(condition) = &self.condition {
+                query.push(" WHERE ");
+                condition.push(&mut query);
+            }
+            query
+        };
+        let total = from_table("COUNT(*)").build_query_scalar().fetch_one(&mut *connection).await?;
+        if self.page.limit == 0 {
+            return Ok(Listed { total, rows: Vec::new() });
+        }
+        let mut query = from_table("*");
+        query.push(" ORDER BY ");
+        if let Some(order) = &self.order {
+            order.push(&mut query);
+        }
+        query.push(format!("{table}.created_at, {table}.id LIMIT ")).push_bind(self.page.limit);
+        query.push(" OFFSET ").push_bind(self.page.offset);
+        Ok(Listed { total, rows: query.build().fetch_all(connection).await? })
+    }
 }

@@ -3,7 +3,7 @@
 use cube_wire::{Key, UserId};
 use serde_json::{Map, Value};
 use sqlx::sqlite::SqliteRow;
-use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection};
+use sqlx::{Row as _, SqliteConnection};
 use uuid::Uuid;
 
 use super::Search;
@@ -120,29 +120,8 @@ pub async fn list(
     connection: &mut SqliteConnection,
     search: &Search,
 ) -> Result<Listed<ScimUserRow>, StoreError> {
-    let mut count = QueryBuilder::<Sqlite>::new("SELECT COUNT(*) FROM users");
-    push_condition(&mut count, search);
-    let total = count.build_query_scalar().fetch_one(&mut *connection).await?;
-    if search.page.limit == 0 {
-        return Ok(Listed { total, rows: Vec::new() });
-    }
-    let mut query = QueryBuilder::<Sqlite>::new("SELECT * FROM users");
-    push_condition(&mut query, search);
-    query.push(" ORDER BY ");
-    if let Some(order) = &search.order {
-        order.push(&mut query);
-    }
-    query.push("users.created_at, users.id LIMIT ").push_bind(search.page.limit);
-    query.push(" OFFSET ").push_bind(search.page.offset);
-    let rows = query.build().fetch_all(connection).await?;
+    let Listed { total, rows } = search.rows(connection, "users").await?;
     Ok(Listed { total, rows: rows.iter().map(row_of).collect::<Result<_, _>>()? })
-}
-
-fn push_condition(query: &mut QueryBuilder<Sqlite>, search: &Search) {
-    if let Some(condition) = &search.condition {
-        query.push(" WHERE ");
-        condition.push(query);
-    }
 }
 
 /// The groups of a user, by name.

@@ -44,6 +44,13 @@ fn a_group_lives_from_creation_to_deletion_and_its_members_outlive_it() {
     let after = provider.send("PUT", &path, &[], Some(&put)).expect(200);
     assert_eq!((&after["displayName"], &after["members"][0]["value"]), (&json!("B"), &json!(ada)));
     assert_eq!(after["externalId"], Value::Null);
+    for (nameless, why) in [
+        (json!([{ "op": "remove", "path": "displayName" }]), "mutability"),
+        (json!([{ "op": "replace", "path": "displayName", "value": " " }]), "invalidValue"),
+    ] {
+        assert_eq!(provider.patch(&path, &nameless).expect(400)["scimType"], why, "{nameless}");
+    }
+    assert_eq!(provider.get(&path).expect(200), after);
 
     for (text, found) in [
         (r#"displayName eq "b""#.to_owned(), 1),
