@@ -80,6 +80,18 @@ impl Frames {
             }
         }
     }
+
+    /// The same while a frame is open: whether this is one of its lines, and not its end.
+    ///
+    /// # Errors
+    /// As [`Frames::line`].
+    pub(super) fn goes_on(&mut self, line: &[u8]) -> Result<bool, FrameError> {
+        match self.line(line)? {
+            Step::Line => Ok(true),
+            Step::End => Ok(false),
+            Step::Begin(_) | Step::Heartbeat { .. } => Err(FrameError::Nested),
+        }
+    }
 }
 
 #[cfg(test)]

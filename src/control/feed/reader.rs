@@ -227,9 +227,7 @@ impl Reader {
         self.behind = 0;
         let (mut frames, mut line) = (Frames::default(), Vec::new());
         loop {
-            if read_line(&mut feed, &mut line)? != LineEnd::Whole {
-                return Err(FeedEnd::Ended);
-            }
+            next_line(&mut feed, &mut line)?;
             match frames.line(&line)? {
                 Step::Begin(Heading::Snapshot { epoch, generation }) => {
                     self.snapshot(&mut feed, &mut frames, &mut line, epoch, generation)?;
@@ -273,15 +271,12 @@ impl Reader {
         let mut names = KnownNames::new(&mut self.resolver, patience);
         let compiled = compile::<FeedEnd>(generation, &self.key, &mut names, |staging| {
             loop {
-                if read_line(feed, line)? != LineEnd::Whole {
-                    return Err(FeedEnd::Ended);
-                }
+                next_line(feed, line)?;
                 write(line);
-                match frames.line(line)? {
-                    Step::End => return Ok(()),
-                    Step::Line => staging.line(line),
-                    Step::Begin(_) | Step::Heartbeat { .. } => return Err(FrameError::Nested.into()),
+                if !frames.goes_on(line)? {
+                    return Ok(());
                 }
+                staging.line(line);
             }
         })?;
         let tables =
@@ -327,11 +322,9 @@ impl Reader {
         let (mut lines, mut changes, mut problems) = (Vec::new(), Vec::new(), Vec::new());
         keep(&mut lines, line);
         for number in 1.. {
-            if read_line(feed, line)? != LineEnd::Whole {
-                return Err(FeedEnd::Ended);
-            }
+            next_line(feed, line)?;
             keep(&mut lines, line);
-            if frames.line(line)? == Step::End {
+            if !frames.goes_on(line)? {
                 break;
             }
             if lines.len() > DELTA_BYTES_MAX {
@@ -401,6 +394,11 @@ impl Reader {
             self.hold(tables, epoch, Instant::now(), How::Addresses);
         }
     }
+}
+
+/// The feed's next line, whole.
+fn next_line(feed: &mut impl BufRead, line: &mut Vec<u8>) -> Result<(), FeedEnd> {
+    if read_line(feed, line)? == LineEnd::Whole { Ok(()) } else { Err(FeedEnd::Ended) }
 }
 
 fn keep(lines: &mut Vec<u8>, line: &[u8]) {

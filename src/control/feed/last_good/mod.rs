@@ -107,11 +107,10 @@ fn load_file(file: &File, key: &FleetKey, resolver: &mut KnownNames<'_>) -> Resu
     let compiled = compile::<NotLoaded>(generation, key, resolver, |staging| {
         loop {
             let line = lines.next()?.ok_or_else(not_whole)?;
-            match frames.line(line)? {
-                Step::End => return Ok(()),
-                Step::Line => staging.line(line),
-                Step::Begin(_) | Step::Heartbeat { .. } => return Err(FrameError::Nested.into()),
+            if !frames.goes_on(line)? {
+                return Ok(());
             }
+            staging.line(line);
         }
     })?;
     let tables = compiled.map_err(|problems| NotLoaded::Refused(told(&problems)))?;
@@ -178,13 +177,12 @@ impl Replay {
         let (mut changes, mut fault) = (Vec::new(), None);
         loop {
             let Some(line) = lines.next()? else { return Ok(false) };
-            match frames.line(line)? {
-                Step::End => break,
-                Step::Begin(_) | Step::Heartbeat { .. } => return Err(FrameError::Nested.into()),
-                Step::Line => match change(line, key) {
-                    Ok(change) => changes.extend(change),
-                    Err(wrong) => fault = Some(wrong),
-                },
+            if !frames.goes_on(line)? {
+                break;
+            }
+            match change(line, key) {
+                Ok(change) => changes.extend(change),
+                Err(wrong) => fault = Some(wrong),
             }
         }
         if let Some(fault) = fault {
