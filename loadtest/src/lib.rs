@@ -9,7 +9,7 @@
 //! * [`fleet`]: how fast a change is in force, and what survives being killed (`cube-fleet`).
 //! * [`tables`], [`launch`], [`fetch`]: a tables file, child processes, one request; for all that starts a proxy.
 //! * [`http1`]: the little HTTP/1.1 that mock and clients share; lenient, and cheaper than what is measured.
-//! * [`poller`], [`clock`]: readiness and time, straight from the kernel.
+//! * [`poller`], [`clock`]: readiness and time, straight from the kernel; `random`: numbers that follow from a seed.
 //!
 //! Everything runs on plain threads and epoll, so that what is measured is the proxy and not a runtime that it shares
 //! with its load generator.
@@ -26,6 +26,7 @@ pub mod launch;
 pub mod load;
 pub mod mock;
 pub mod poller;
+mod random;
 pub mod relay;
 pub mod soak;
 pub mod tables;

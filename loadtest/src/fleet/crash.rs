@@ -10,6 +10,7 @@
 
 use super::Options;
 use super::rig::{PATIENCE, Rig};
+use crate::random::Random;
 use crate::world::{Api, new_pat};
 use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
@@ -31,19 +32,6 @@ struct Expected {
     good: bool,
 }
 
-/// A number that follows from the seed (xorshift64*).
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        let number = self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33;
-        usize::try_from(number).unwrap_or(0) % bound.max(1)
-    }
-}
-
 /// What happened so far.
 #[derive(Default)]
 struct Tally {
@@ -63,7 +51,7 @@ pub(super) fn run(
     let seed = seed.unwrap_or_else(|| u64::from(std::process::id()) | 1 << 40);
     eprintln!("seed {seed}");
     let mut rig = Rig::start(options)?;
-    let mut random = Random(seed);
+    let mut random = Random::new(seed);
     let api = rig.api()?;
     let pair_owner = pair_owner(&rig, &api)?;
     let traffic = Traffic::start(rig.addresses.data, rig.cast.pat.clone());

@@ -3,6 +3,7 @@
 use super::connection::Plan;
 use super::{Mode, Options};
 use crate::fetch::Origin;
+use crate::random::Random;
 use std::rc::Rc;
 
 /// Makes one request after another.
@@ -18,7 +19,7 @@ pub(super) struct Requests {
     leave_unanswered_share: f64,
     /// Events of a stream, from 2.
     events: u64,
-    random: u64,
+    random: Random,
 }
 
 impl Requests {
@@ -36,7 +37,7 @@ impl Requests {
             cut_share: options.cut_share,
             leave_unanswered_share: options.leave_unanswered_share,
             events,
-            random: options.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
+            random: Random::new(options.seed),
         }
     }
 
@@ -63,8 +64,8 @@ impl Requests {
         if self.leave_share + self.cut_share + self.leave_unanswered_share == 0.0 {
             return (Plan::ReadAll, None);
         }
-        let after = (self.next_random() % (self.events - 1)) as u32 + 1;
-        let dice = (self.next_random() >> 11) as f64 / (1_u64 << 53) as f64;
+        let after = (self.random.bits() % (self.events - 1)) as u32 + 1;
+        let dice = self.random.share();
         if dice < self.leave_share {
             (Plan::LeaveAfter(after), None)
         } else if dice < self.leave_share + self.cut_share {
@@ -74,14 +75,6 @@ impl Requests {
         } else {
             (Plan::ReadAll, None)
         }
-    }
-
-    /// Xorshift64*: enough to choose who leaves.
-    fn next_random(&mut self) -> u64 {
-        self.random ^= self.random >> 12;
-        self.random ^= self.random << 25;
-        self.random ^= self.random >> 27;
-        self.random.wrapping_mul(0x2545_f491_4f6c_dd1d)
     }
 }
 
