@@ -41,8 +41,8 @@ pub struct Options {
     #[arg(long = "settings", value_name = "NAME=TOML")]
     pub settings: Vec<String>,
     /// A cube-proxy as a passthrough listener, `NAME=TOML`: its settings, in which @callback is the URL of a callback that lets
-    /// everything pass. `cached=auth_callback_url="@callback"\ncache_ttl_s=60`.
-    #[arg(long = "passthrough", value_name = "NAME=TOML")]
+    /// everything pass. `cached=auth_callback_url="@callback"\ncache_ttl_s=60`. `NAME@OLD=TOML`: of the build `--proxy OLD=PATH`.
+    #[arg(long = "passthrough", value_name = "NAME[@PROXY]=TOML")]
     pub passthroughs: Vec<String>,
     /// What to measure besides: direct, relay, nginx, haproxy.
     #[arg(long, value_delimiter = ',', default_value = "direct,relay,nginx,haproxy")]
@@ -164,8 +164,15 @@ fn wanted(options: &Options) -> Result<Vec<Peer>> {
     let default = [format!("cube={}", beside.join("cube-proxy").display())];
     for passthrough in &options.passthroughs {
         let (name, toml) = passthrough.split_once('=').context("--passthrough is NAME=TOML")?;
-        let kind =
-            Kind::Passthrough { program: beside.join("cube-proxy"), section: toml.replace("\\n", "\n") };
+        let program = match name.split_once('@') {
+            None => beside.join("cube-proxy"),
+            Some((_, build)) => {
+                let mut builds = options.proxies.iter().filter_map(|proxy| proxy.split_once('='));
+                let build = builds.find(|(known, _)| *known == build);
+                build.with_context(|| format!("--passthrough {name}: no such --proxy"))?.1.into()
+            }
+        };
+        let kind = Kind::Passthrough { program, section: toml.replace("\\n", "\n") };
         peers.push(Peer { name: name.to_owned(), kind });
     }
     if options.no_proxy {
@@ -224,4 +231,28 @@ fn machine() -> serde_json::Value {
         "cpus": cpus.matches("processor\t").count(),
         "kernel": kernel.trim(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    #[test]
+    fn a_passthrough_listener_is_that_of_the_build_it_names() {
+        let wanted = |passthrough| {
+            let flags = ["cube-bench", "--no-proxy", "--peers", "direct", "--proxy", "old=/there/it-is"];
+            wanted(&Options::parse_from(flags.into_iter().chain(["--passthrough", passthrough])))
+        };
+        let program = |passthrough| {
+            let Kind::Passthrough { program, .. } = wanted(passthrough).unwrap().pop().unwrap().kind else {
+                panic!("no such listener");
+            };
+            program.display().to_string()
+        };
+        assert_eq!(program("open@old=rate_limit_per_s=0"), "/there/it-is");
+        assert!(program("open=").ends_with("/cube-proxy"));
+        assert!(wanted("open@new=").is_err());
+    }
 }
