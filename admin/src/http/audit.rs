@@ -48,6 +48,12 @@ struct Wanted {
     user: Option<Uuid>,
     /// With this PAT.
     pat: Option<Uuid>,
+}
+
+/// Which part of the log is wanted.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct Place {
     /// Where the last page ended: its `next`.
     #[param(pattern = "^[0-9]{1,18}\\..+$")]
     cursor: Option<String>,
@@ -69,8 +75,7 @@ enum KindName {
 }
 
 impl Wanted {
-    fn filter(&self) -> Result<AuditFilter, AppError> {
-        let cursor = self.cursor.as_deref().map(|text| cursor_of_text("cursor", text));
+    fn filter(&self, after: Option<Cursor>) -> Result<AuditFilter, AppError> {
         Ok(AuditFilter {
             domain: None,
             kind: self.kind.map(|kind| match kind {
@@ -81,8 +86,14 @@ impl Wanted {
             to: moment("to", self.to.as_deref())?,
             user: self.user,
             pat: self.pat,
-            after: cursor.transpose()?,
+            after,
         })
+    }
+}
+
+impl Place {
+    fn after(&self) -> Result<Option<Cursor>, AppError> {
+        self.cursor.as_deref().map(|text| cursor_of_text("cursor", text)).transpose()
     }
 
     fn limit(&self) -> Result<i64, AppError> {
@@ -251,54 +262,65 @@ async fn page(
     caller: &Caller,
     domain: Option<DomainId>,
     wanted: &Wanted,
+    place: &Place,
 ) -> ApiResult<Body<AuditPage>> {
-    let limit = wanted.limit()?;
-    let events = app.list_audit(&caller.principal, domain, wanted.filter()?, limit).await?;
+    let limit = place.limit()?;
+    let filter = wanted.filter(place.after()?)?;
+    let events = app.list_audit(&caller.principal, domain, filter, limit).await?;
     let full = i64::try_from(events.len()).is_ok_and(|count| count == limit);
     let next = events.last().filter(|_| full).map(|event| text_of_cursor(&event.cursor));
     Ok(Body(AuditPage { events: events.into_iter().map(EventBody::from).collect(), next }))
 }
 
 /// Everything that was done, and every request (superadmins)
-#[utoipa::path(get, path = "/audit", tag = "audit", params(Wanted),
+#[utoipa::path(get, path = "/audit", tag = "audit", params(Wanted, Place),
     responses((status = 200, body = AuditPage), Errors))]
 async fn list_all(
     State(app): State<App>,
     caller: Caller,
     Query(wanted): Query<Wanted>,
+    Query(place): Query<Place>,
 ) -> ApiResult<Body<AuditPage>> {
-    page(&app, &caller, None, &wanted).await
+    page(&app, &caller, None, &wanted, &place).await
 }
 
 /// What was done in a domain, and its requests (`audit_log_read`)
-#[utoipa::path(get, path = "/domains/{id}/audit", tag = "audit", params(("id" = Uuid, Path), Wanted),
+#[utoipa::path(get, path = "/domains/{id}/audit", tag = "audit", params(("id" = Uuid, Path), Wanted, Place),
     responses((status = 200, body = AuditPage), Errors))]
 async fn list(
     State(app): State<App>,
     caller: Caller,
     Path(id): Path<Uuid>,
     Query(wanted): Query<Wanted>,
+    Query(place): Query<Place>,
 ) -> ApiResult<Body<AuditPage>> {
-    page(&app, &caller, Some(DomainId(id)), &wanted).await
+    page(&app, &caller, Some(DomainId(id)), &wanted, &place).await
 }
 
 /// Pieces of an export that wait for a reader who is slow.
 const PIECES: usize = 2;
 
 /// All of a domain's events as NDJSON, newest first (`audit_log_export`)
-#[utoipa::path(get, path = "/domains/{id}/audit/export", tag = "audit", params(("id" = Uuid, Path), Wanted),
+#[utoipa::path(get, path = "/domains/{id}/audit/export", tag = "audit", params(("id" = Uuid, Path), Wanted, Place),
     responses((status = 200, description = "One event a line", content_type = "application/x-ndjson", body = String), Errors))]
 async fn export(
     State(app): State<App>,
     caller: Caller,
     Path(id): Path<Uuid>,
     Query(wanted): Query<Wanted>,
+    Query(place): Query<Place>,
 ) -> ApiResult<Response> {
     // Pages are ours to choose here, but a number that cannot be one is still a mistake.
-    wanted.limit()?;
-    let mut filter = wanted.filter()?;
+    place.limit()?;
+    let mut filter = wanted.filter(place.after()?)?;
     app.begin_audit_export(&caller.principal, &caller.asker, DomainId(id)).await?;
     filter.domain = Some(id);
+    let media_type = [(header::CONTENT_TYPE, "application/x-ndjson")];
+    Ok((media_type, exported(app, filter)).into_response())
+}
+
+/// All events of an export that was begun, a line each, made while they are sent.
+pub(crate) fn exported(app: App, mut filter: AuditFilter) -> AnyBody {
     let (sender, receiver) = mpsc::channel(PIECES);
     tokio::spawn(async move {
         loop {
@@ -312,37 +334,26 @@ async fn export(
                 }
             };
             filter.after = events.last().map(|event| event.cursor.clone());
-            let mut piece = String::new();
-            for event in events {
-                piece.push_str(&line(event));
-            }
+            let piece: String = events.into_iter().map(line).collect();
             if sender.send(Ok(Bytes::from(piece))).await.is_err() {
                 return;
             }
         }
     });
-    let media_type = [(header::CONTENT_TYPE, "application/x-ndjson")];
-    Ok((media_type, AnyBody::from_stream(Pieces(receiver))).into_response())
+    AnyBody::from_stream(Pieces(receiver))
+}
+
+fn line(event: Event) -> String {
+    let mut line = serde_json::to_string(&EventBody::from(event)).unwrap_or_default();
+    line.push('\n');
+    line
 }
 
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-struct WantedByCursor {
-    /// Only `action`s (management) or only `request`s (through the proxies).
-    #[param(inline)]
-    kind: Option<KindName>,
-    /// From this time on (RFC 3339).
-    #[param(value_type = Option<String>, format = DateTime)]
-    from: Option<String>,
-    /// Before this time (RFC 3339).
-    #[param(value_type = Option<String>, format = DateTime)]
-    to: Option<String>,
+struct Where {
     /// In this domain; absent: everywhere (superadmins).
     domain: Option<Uuid>,
-    /// By this user.
-    user: Option<Uuid>,
-    /// With this PAT.
-    pat: Option<Uuid>,
 }
 
 /// Part of the audit log, newest first.
@@ -355,34 +366,18 @@ struct AuditItems {
 
 /// The audit log by cursor: of a domain (`audit_log_read`), or of everything (superadmins)
 #[utoipa::path(get, path = "/api/v1/audit", tag = "audit", operation_id = "audit_by_cursor",
-    params(WantedByCursor, CursorPaging), responses((status = 200, body = AuditItems), Errors))]
+    params(Where, Wanted, CursorPaging), responses((status = 200, body = AuditItems), Errors))]
 async fn list_by_cursor(
     State(app): State<App>,
     caller: Caller,
-    Query(wanted): Query<WantedByCursor>,
+    Query(Where { domain }): Query<Where>,
+    Query(wanted): Query<Wanted>,
     Query(paging): Query<CursorPaging>,
 ) -> ApiResult<Body<AuditItems>> {
     let rows = paging.rows()?;
-    let domain = wanted.domain.map(DomainId);
-    let wanted = Wanted {
-        kind: wanted.kind,
-        from: wanted.from,
-        to: wanted.to,
-        user: wanted.user,
-        pat: wanted.pat,
-        cursor: None,
-        limit: default_limit(),
-    };
-    let mut filter = wanted.filter()?;
-    filter.after = paging.after.as_deref().map(|text| cursor_of_text("after", text)).transpose()?;
-    let events = app.list_audit(&caller.principal, domain, filter, rows).await?;
+    let after = paging.after.as_deref().map(|text| cursor_of_text("after", text)).transpose()?;
+    let filter = wanted.filter(after)?;
+    let events = app.list_audit(&caller.principal, domain.map(DomainId), filter, rows).await?;
     let (events, page_info) = paging.cut(events, |event| text_of_cursor(&event.cursor));
     Ok(Body(AuditItems { items: events.into_iter().map(EventBody::from).collect(), page_info }))
-}
-
-/// An event as a line of an export.
-pub(crate) fn line(event: Event) -> String {
-    let mut line = serde_json::to_string(&EventBody::from(event)).unwrap_or_default();
-    line.push('\n');
-    line
 }

@@ -40,7 +40,7 @@ use utoipa::{Modify, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::app::{App, AppError};
-pub(crate) use audit::line as audit_line;
+pub(crate) use audit::exported as exported_audit;
 pub use error::{ApiError, ApiResult, ErrorBody, Errors};
 pub(crate) use error::{chain, status_of};
 use extract::RequestId;

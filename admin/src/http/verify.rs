@@ -10,6 +10,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderName, StatusCode};
 use axum::response::{AppendHeaders, IntoResponse, Response};
 use axum::routing::any;
+use utoipa::{IntoParams, IntoResponses};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -98,23 +99,45 @@ fn deed(parts: &Parts) -> Result<Deed, ApiError> {
     Ok(Deed { method: method.to_owned(), path: path.to_owned() })
 }
 
+/// The fields in which proxies ask.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[allow(dead_code, reason = "describes fields; read as they come")]
+struct Fields {
+    /// The credential, if there is no bearer credential.
+    #[param(rename = "X-API-Key")]
+    key: Option<String>,
+    /// The path that is asked about.
+    #[param(rename = "X-Request-Path")]
+    request_path: Option<String>,
+    /// Its method.
+    #[param(rename = "X-Request-Method")]
+    request_method: Option<String>,
+    /// The same, as nginx calls it; a query is passed over.
+    #[param(rename = "X-Original-URI")]
+    original_uri: Option<String>,
+    /// Its method.
+    #[param(rename = "X-Original-Method")]
+    original_method: Option<String>,
+    /// The same, as Traefik calls it; a query is passed over.
+    #[param(rename = "X-Forwarded-Uri")]
+    forwarded_uri: Option<String>,
+    /// Its method.
+    #[param(rename = "X-Forwarded-Method")]
+    forwarded_method: Option<String>,
+}
+
+#[derive(IntoResponses)]
+#[response(status = 200, description = "Yes.", headers(("X-User-Id" = String, description = "Whose credential it is.")))]
+#[allow(dead_code, reason = "describes an answer; never made")]
+struct Yes;
+
 /// May this credential do that?
 ///
 /// The credential is a PAT or an access token, in `Authorization: Bearer` or `X-API-Key`. Path and method come in one of three pairs:
 /// `X-Request-Path` and `X-Request-Method`, `X-Original-URI` and `X-Original-Method`, `X-Forwarded-Uri` and `X-Forwarded-Method`.
 /// 200 is yes, 401 a credential that is not good, 403 no.
-#[utoipa::path(post, path = "/auth/verify", tag = "auth-verify",
-    params(
-        ("X-API-Key" = Option<String>, Header, description = "The credential, if there is no bearer credential."),
-        ("X-Request-Path" = Option<String>, Header, description = "The path that is asked about."),
-        ("X-Request-Method" = Option<String>, Header, description = "Its method."),
-        ("X-Original-URI" = Option<String>, Header, description = "The same, as nginx calls it; a query is passed over."),
-        ("X-Original-Method" = Option<String>, Header, description = "Its method."),
-        ("X-Forwarded-Uri" = Option<String>, Header, description = "The same, as Traefik calls it; a query is passed over."),
-        ("X-Forwarded-Method" = Option<String>, Header, description = "Its method."),
-    ),
-    responses((status = 200, description = "Yes.",
-        headers(("X-User-Id" = String, description = "Whose credential it is."))), Errors))]
+#[utoipa::path(post, path = "/auth/verify", tag = "auth-verify", params(Fields), responses(Yes, Errors))]
 async fn verify(State(app): State<App>, request: Request) -> ApiResult<Response> {
     let asked = Asked::of(request, &app).await?;
     let deed = deed(&asked.parts)?;
@@ -122,20 +145,9 @@ async fn verify(State(app): State<App>, request: Request) -> ApiResult<Response>
 }
 
 /// The same, for proxies that ask with GET.
-#[utoipa::path(get, path = "/auth/verify", tag = "auth-verify",
-    params(
-        ("X-API-Key" = Option<String>, Header, description = "The credential, if there is no bearer credential."),
-        ("X-Request-Path" = Option<String>, Header, description = "The path that is asked about."),
-        ("X-Request-Method" = Option<String>, Header, description = "Its method."),
-        ("X-Original-URI" = Option<String>, Header, description = "The same, as nginx calls it; a query is passed over."),
-        ("X-Original-Method" = Option<String>, Header, description = "Its method."),
-        ("X-Forwarded-Uri" = Option<String>, Header, description = "The same, as Traefik calls it; a query is passed over."),
-        ("X-Forwarded-Method" = Option<String>, Header, description = "Its method."),
-    ),
-    responses((status = 200, description = "Yes.",
-        headers(("X-User-Id" = String, description = "Whose credential it is."))), Errors))]
-async fn verify_by_get(State(app): State<App>, request: Request) -> ApiResult<Response> {
-    verify(State(app), request).await
+#[utoipa::path(get, path = "/auth/verify", tag = "auth-verify", params(Fields), responses(Yes, Errors))]
+async fn verify_by_get(app: State<App>, request: Request) -> ApiResult<Response> {
+    verify(app, request).await
 }
 
 async fn verify_below(State(app): State<App>, request: Request) -> ApiResult<Response> {

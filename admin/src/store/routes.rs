@@ -2,7 +2,7 @@
 
 use cube_wire::record::Matcher;
 use cube_wire::{DomainId, Key};
-use sqlx::sqlite::SqliteRow;
+use sqlx::sqlite::{SqliteArguments, SqliteRow};
 use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection};
 use uuid::Uuid;
 
@@ -47,26 +47,12 @@ const UNIQUE: &[(&str, &str)] = &[("routes.name", "name"), ("routes_default", "d
 /// # Errors
 /// [`StoreError::Taken`] for the name, and for the place of the default rule.
 pub async fn insert(tx: &mut WriteTx, route: &RouteRow) -> Result<(), StoreError> {
-    sqlx::query(
+    let insert = sqlx::query(
         "INSERT INTO routes (domain_id, target_url, deployment, matchers, priority, default_rule, strip_prefix, operation,
          event_type, enabled, updated_at, name, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-    )
-    .bind(route.domain.map(|id| id.0))
-    .bind(&route.target_url)
-    .bind(&route.deployment)
-    .bind(to_json(&route.matchers))
-    .bind(route.priority)
-    .bind(route.default_rule)
-    .bind(&route.strip_prefix)
-    .bind(&route.operation)
-    .bind(&route.event_type)
-    .bind(route.enabled)
-    .bind(route.updated_at)
-    .bind(&route.name)
-    .bind(route.created_at)
-    .execute(tx.connection())
-    .await
-    .map_err(|error| StoreError::taken(error, UNIQUE))?;
+    );
+    let insert = bind(insert, route).bind(route.created_at).execute(tx.connection()).await;
+    insert.map_err(|error| StoreError::taken(error, UNIQUE))?;
     tx.touch(key(&route.name));
     Ok(())
 }
@@ -76,29 +62,34 @@ pub async fn insert(tx: &mut WriteTx, route: &RouteRow) -> Result<(), StoreError
 /// # Errors
 /// [`StoreError::Taken`] for the name, and for the place of the default rule.
 pub async fn replace(tx: &mut WriteTx, name: &str, route: &RouteRow) -> Result<(), StoreError> {
-    sqlx::query(
+    let update = sqlx::query(
         "UPDATE routes SET domain_id = ?, target_url = ?, deployment = ?, matchers = ?, priority = ?, default_rule = ?,
          strip_prefix = ?, operation = ?, event_type = ?, enabled = ?, updated_at = ?, name = ? WHERE name = ?",
-    )
-    .bind(route.domain.map(|id| id.0))
-    .bind(&route.target_url)
-    .bind(&route.deployment)
-    .bind(to_json(&route.matchers))
-    .bind(route.priority)
-    .bind(route.default_rule)
-    .bind(&route.strip_prefix)
-    .bind(&route.operation)
-    .bind(&route.event_type)
-    .bind(route.enabled)
-    .bind(route.updated_at)
-    .bind(&route.name)
-    .bind(name)
-    .execute(tx.connection())
-    .await
-    .map_err(|error| StoreError::taken(error, UNIQUE))?;
+    );
+    let update = bind(update, route).bind(name).execute(tx.connection()).await;
+    update.map_err(|error| StoreError::taken(error, UNIQUE))?;
     tx.touch(key(name));
     tx.touch(key(&route.name));
     Ok(())
+}
+
+type Bound<'r> = sqlx::query::Query<'r, Sqlite, SqliteArguments>;
+
+/// The columns that may change, in the order in which both statements have them.
+fn bind<'r>(query: Bound<'r>, route: &'r RouteRow) -> Bound<'r> {
+    query
+        .bind(route.domain.map(|id| id.0))
+        .bind(&route.target_url)
+        .bind(&route.deployment)
+        .bind(to_json(&route.matchers))
+        .bind(route.priority)
+        .bind(route.default_rule)
+        .bind(&route.strip_prefix)
+        .bind(&route.operation)
+        .bind(&route.event_type)
+        .bind(route.enabled)
+        .bind(route.updated_at)
+        .bind(&route.name)
 }
 
 /// The rule of this name.

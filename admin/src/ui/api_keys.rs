@@ -6,7 +6,7 @@ use axum::extract::Path;
 use axum::http::StatusCode;
 use axum::response::Response;
 use axum::routing::get;
-use cube_wire::{DomainId, UserId};
+use cube_wire::DomainId;
 use uuid::Uuid;
 
 use super::confirm::Confirm;
@@ -93,11 +93,10 @@ async fn list(member: Member, asked: Asked) -> UiResult {
         .last()
         .filter(|_| rows.len() as i64 == ROWS)
         .map(|row| asked.with(&[("after", &format!("{}.{}", row.created_at.0, row.id))]));
-    let makers = people::names_of(&member, rows.iter().map(|row| row.created_by)).await?;
-    let maker = |user: UserId| makers.get(&user).cloned().unwrap_or_default();
+    let named = people::named(&member, rows, |row| row.created_by).await?;
     Ok(show(&ApiKeys {
         frame: member.frame(Section::ApiKeys, "API keys"),
-        rows: rows.iter().map(|row| row_of(row, maker(row.created_by))).collect(),
+        rows: named.into_iter().map(|(row, maker)| row_of(&row, maker)).collect(),
         next,
         newest: after.is_none(),
     }))
@@ -275,7 +274,7 @@ async fn find(member: &Member, id: &str) -> UiResult<ApiKeyRow> {
 
 async fn view(member: Member, Path(id): Path<String>) -> UiResult {
     let row = find(&member, &id).await?;
-    let makers = people::names_of(&member, [row.created_by].into_iter()).await?;
+    let maker = people::name(&member, row.created_by).await?;
     let mut domains = Vec::new();
     for id in row.rights.domains.iter().flatten() {
         // A domain that is gone leaves its identifier behind.
@@ -287,7 +286,7 @@ async fn view(member: Member, Path(id): Path<String>) -> UiResult {
         scopes: row.rights.scopes.iter().map(|scope| (scope.name(), help_of(*scope))).collect(),
         domains,
         deployments: row.rights.deployments.clone().unwrap_or_default(),
-        row: row_of(&row, makers.get(&row.created_by).cloned().unwrap_or_default()),
+        row: row_of(&row, maker),
     }))
 }
 

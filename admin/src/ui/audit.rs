@@ -2,12 +2,10 @@
 
 use askama::Template;
 use axum::Router;
-use axum::body::Bytes;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use cube_wire::{DomainId, UserId};
-use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use super::error::{UiError, UiResult};
@@ -20,7 +18,7 @@ use super::shell::Member;
 use super::view::{Badge, Choice, When, stamp};
 use crate::app::{App, AppError};
 use crate::clock::{Moment, parse_moment};
-use crate::http::{Pieces, audit_line};
+use crate::http::exported_audit;
 use crate::store::audit::{Action, AuditFilter, Cursor, Event, Kind, What};
 
 pub(super) fn routes() -> Router<App> {
@@ -29,8 +27,6 @@ pub(super) fn routes() -> Router<App> {
 
 /// Events of one page.
 const EVENTS: i64 = 50;
-/// Pieces of an export that wait for a reader who is slow.
-const PIECES: usize = 2;
 
 struct Row {
     when: When,
@@ -207,27 +203,8 @@ async fn export(member: Member, mut form: Form) -> UiResult {
     filter.after = None;
     member.app.begin_audit_export(member.who(), &member.asker, DomainId(domain)).await?;
     filter.domain = Some(domain);
-    let (sender, receiver) = mpsc::channel(PIECES);
-    let app = member.app.clone();
-    tokio::spawn(async move {
-        loop {
-            let events = match app.next_of_export(&filter).await {
-                Ok(events) if events.is_empty() => return,
-                Ok(events) => events,
-                Err(error) => {
-                    tracing::error!(%error, "an export broke off");
-                    let _ = sender.send(Err(std::io::Error::other("the export broke off"))).await;
-                    return;
-                }
-            };
-            filter.after = events.last().map(|event| event.cursor.clone());
-            let piece: String = events.into_iter().map(audit_line).collect();
-            if sender.send(Ok(Bytes::from(piece))).await.is_err() {
-                return;
-            }
-        }
-    });
-    Ok(download("application/x-ndjson", "audit.ndjson", axum::body::Body::from_stream(Pieces(receiver))))
+    let body = exported_audit(member.app.clone(), filter);
+    Ok(download("application/x-ndjson", "audit.ndjson", body))
 }
 
 /// A file for the browser to store.

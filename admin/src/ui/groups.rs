@@ -143,8 +143,7 @@ async fn mappings_of(member: &Member, group: Uuid) -> UiResult<Vec<Mapping>> {
 
 async fn group(member: &Member, id: &str, asked: &Asked, mut form: Form) -> UiResult<Group> {
     let (row, listed) = find(member, id, asked.page()).await?;
-    let names = people::names_of(member, listed.rows.iter().copied()).await?;
-    let members = listed.rows.iter().map(|user| (*user, names.get(user).cloned().unwrap_or_default()));
+    let members = people::named(member, listed.rows, |user| *user).await?;
     let domains = domain_choices(member).await?;
     // The roles are those of the domain that is chosen, the first one to begin with.
     let chosen = form.written("domain").or_else(|| domains.first().map(|choice| choice.value.clone()));
@@ -162,7 +161,7 @@ async fn group(member: &Member, id: &str, asked: &Asked, mut form: Form) -> UiRe
     Ok(Group {
         frame: member.frame(Section::Groups, row.display_name.clone()),
         form,
-        members: members.collect(),
+        members,
         pager: asked.pager(listed.total),
         mappings: mappings_of(member, row.id).await?,
         domains,

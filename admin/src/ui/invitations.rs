@@ -69,18 +69,13 @@ struct Invitations {
 async fn invitations(member: &Member, id: &str, asked: &Asked, form: Form) -> UiResult<Invitations> {
     let (place, domain) = Place::of(member, id, "invitations").await?;
     let listed = member.app.domain_invitations(member.who(), domain.id, None, asked.page()).await?;
-    let names = people::names_of(member, listed.rows.iter().map(|row| row.invitee)).await?;
-    let rows = listed.rows.into_iter().map(|row| {
-        let name = names.get(&row.invitee).cloned().unwrap_or_default();
-        row_of(row, name)
-    });
-    let rows = rows.collect();
+    let named = people::named(member, listed.rows, |row| row.invitee).await?;
     Ok(Invitations {
         frame: member.frame(Section::Domains, format!("Invitations to {}", place.name)),
         roles: role_choices(member, &place).await?,
         place,
         form,
-        rows,
+        rows: named.into_iter().map(|(row, name)| row_of(row, name)).collect(),
         pager: asked.pager(listed.total),
     })
 }

@@ -19,6 +19,7 @@ use super::view::Choice;
 use crate::app::roles::RolePlace;
 use crate::app::{App, AppError};
 use crate::store::Page;
+use crate::store::roles::Member as InDomain;
 
 pub(super) fn routes() -> Router<App> {
     Router::new()
@@ -58,19 +59,18 @@ pub(super) async fn role_choices(member: &Member, place: &Place) -> UiResult<Vec
 async fn members(member: &Member, id: &str, asked: &Asked, form: Form) -> UiResult<Members> {
     let (place, row) = Place::of(member, id, "members").await?;
     let listed = member.app.domain_members(member.who(), row.id, asked.page()).await?;
-    let names = people::names_of(member, listed.rows.iter().map(|row| row.user)).await?;
-    let rows = listed.rows.into_iter().map(|row| Row {
-        name: names.get(&row.user).cloned().unwrap_or_default(),
+    let named = people::named(member, listed.rows, |row| row.user).await?;
+    let row_of = |(row, name): (InDomain, String)| Row {
+        name,
         user: row.user.to_string(),
         roles: row.roles.into_iter().map(|role| (role.id, role.name)).collect(),
-    });
-    let rows = rows.collect();
+    };
     Ok(Members {
         frame: member.frame(Section::Domains, format!("Members of {}", place.name)),
         roles: role_choices(member, &place).await?,
         place,
         form,
-        rows,
+        rows: named.into_iter().map(row_of).collect(),
         pager: asked.pager(listed.total),
     })
 }
@@ -103,8 +103,7 @@ fn user_of(text: &str) -> UiResult<UserId> {
 async fn ask_remove(member: Member, Path((id, user)): Path<(String, String)>) -> UiResult {
     let (place, _) = Place::of(&member, &id, "members").await?;
     let user_id = user_of(&user)?;
-    let names = people::names_of(&member, [user_id].into_iter()).await?;
-    let name = names.get(&user_id).cloned().unwrap_or_default();
+    let name = people::name(&member, user_id).await?;
     Ok(Confirm {
         frame: member.frame(Section::Domains, format!("Take {name} out of “{}”?", place.name)),
         effects: vec![

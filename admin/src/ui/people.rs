@@ -1,6 +1,7 @@
 //! Users as other pages name them: by name where the visitor may see it, and found by what people know of them.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use cube_wire::UserId;
 use uuid::Uuid;
@@ -12,25 +13,42 @@ use crate::app::AppError;
 use crate::store::Page;
 use crate::store::users::{UserFilter, UserRow};
 
-/// What to call these users; those whom the visitor may not see by their identifiers.
+/// What to call a user; by the identifier, if the visitor may not see who that is.
+pub(super) async fn name(member: &Member, user: UserId) -> UiResult<String> {
+    match member.app.view_user(member.who(), user).await {
+        Ok(row) if name_of(&row) == row.username => Ok(row.username),
+        Ok(row) => Ok(format!("{} ({})", name_of(&row), row.username)),
+        Err(AppError::NotFound(_)) => Ok(user.to_string()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// What to call these users.
 pub(super) async fn names_of(
     member: &Member,
     users: impl Iterator<Item = UserId>,
 ) -> UiResult<HashMap<UserId, String>> {
     let mut names = HashMap::new();
     for user in users {
-        if names.contains_key(&user) {
-            continue;
+        if let Entry::Vacant(entry) = names.entry(user) {
+            entry.insert(name(member, user).await?);
         }
-        let name = match member.app.view_user(member.who(), user).await {
-            Ok(row) if name_of(&row) == row.username => row.username,
-            Ok(row) => format!("{} ({})", name_of(&row), row.username),
-            Err(AppError::NotFound(_)) => user.to_string(),
-            Err(error) => return Err(error.into()),
-        };
-        names.insert(user, name);
     }
     Ok(names)
+}
+
+/// Rows about users, each with what to call its user.
+pub(super) async fn named<T>(
+    member: &Member,
+    rows: Vec<T>,
+    user_of: impl Fn(&T) -> UserId,
+) -> UiResult<Vec<(T, String)>> {
+    let names = names_of(member, rows.iter().map(&user_of)).await?;
+    let named = |row: T| {
+        let name = names.get(&user_of(&row)).cloned().unwrap_or_default();
+        (row, name)
+    };
+    Ok(rows.into_iter().map(named).collect())
 }
 
 /// The user with this username, e-mail address or identifier.

@@ -149,7 +149,7 @@ async fn role_page(
     };
     let members_hidden = listed.is_none();
     let (users, total) = listed.map_or((Vec::new(), 0), |listed| (listed.rows, listed.total));
-    let names = people::names_of(member, users.iter().copied()).await?;
+    let members = people::named(member, users, |user| *user).await?;
     let form = form.unwrap_or_else(|| Form::of([("name", row.name.clone())]));
     Ok(RolePage {
         frame: member.frame(Section::Domains, row.name.clone()),
@@ -161,10 +161,7 @@ async fn role_page(
         id: row.id,
         name: row.name,
         builtin: row.builtin,
-        members: users
-            .into_iter()
-            .map(|user| (user.to_string(), names.get(&user).cloned().unwrap_or_default()))
-            .collect(),
+        members: members.into_iter().map(|(user, name)| (user.to_string(), name)).collect(),
         members_hidden,
         pager: asked.pager(total),
     })
