@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use utoipa::IntoParams;
 
 use super::error::ApiError;
+use super::paging::page_of;
 use crate::app::{App, AppError, Asker, Principal};
 use crate::listener::Peer;
 use crate::store::Page;
@@ -97,13 +98,7 @@ impl Paging {
     /// # Errors
     /// [`AppError::Invalid`].
     pub fn page(&self) -> Result<Page, AppError> {
-        if !(1..=100).contains(&self.limit) {
-            return Err(AppError::invalid("limit", "1 to 100"));
-        }
-        if self.offset > i32::MAX.unsigned_abs() {
-            return Err(AppError::invalid("offset", "at most 2147483647"));
-        }
-        Ok(Page { offset: self.offset.into(), limit: self.limit.into() })
+        page_of(self.offset, self.limit)
     }
 }
 

@@ -1,5 +1,6 @@
 //! How lists of `/api/v1` are paged. Older ones take `offset` and `limit` and say `pagination`; newer ones take `first` and `after` and say
-//! `pageInfo`: what is added meanwhile moves nothing from one of their pages to the next.
+//! `pageInfo`: what is added meanwhile moves nothing from one of their pages to the next. A list that does both ([`EitherPaging`]) does what
+//! it is asked for.
 
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -30,11 +31,50 @@ const fn default_rows() -> u32 {
 
 impl OffsetPaging {
     pub(super) fn page(&self) -> Result<Page, AppError> {
-        check_rows("limit", self.limit)?;
-        if self.offset > i32::MAX.unsigned_abs() {
-            return Err(AppError::invalid("offset", "at most 2147483647"));
+        page_of(self.offset, self.limit)
+    }
+}
+
+/// Which part is wanted of a list that is paged in both ways.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct EitherPaging {
+    /// Rows to skip.
+    #[param(maximum = 2_147_483_647)]
+    offset: Option<u32>,
+    /// Rows to return: 1 to 100, 20 by default.
+    #[param(minimum = 1, maximum = 100)]
+    limit: Option<u32>,
+    /// Rows to return, 1 to 100, 20 by default: by cursor, in an order in which nothing moves. Not together with `offset` or `limit`.
+    #[param(minimum = 1, maximum = 100)]
+    first: Option<u32>,
+    /// Rows after this one: the `endCursor` of the page before. Not together with `offset` or `limit`.
+    after: Option<String>,
+}
+
+/// In which way a list is to be paged.
+#[derive(Debug)]
+pub(super) enum Way {
+    Offset(OffsetPaging),
+    Cursor(CursorPaging),
+}
+
+impl EitherPaging {
+    pub(super) fn way(self) -> Result<Way, AppError> {
+        let by_cursor = self.first.is_some() || self.after.is_some();
+        if by_cursor && (self.offset.is_some() || self.limit.is_some()) {
+            return Err(AppError::invalid("offset", "not together with `first` or `after`"));
         }
-        Ok(Page { offset: self.offset.into(), limit: self.limit.into() })
+        Ok(match by_cursor {
+            true => Way::Cursor(CursorPaging {
+                first: self.first.unwrap_or_else(default_rows),
+                after: self.after,
+            }),
+            false => Way::Offset(OffsetPaging {
+                offset: self.offset.unwrap_or_default(),
+                limit: self.limit.unwrap_or_else(default_rows),
+            }),
+        })
     }
 }
 
@@ -93,4 +133,13 @@ pub(super) struct PageInfo {
 
 fn check_rows(field: &'static str, rows: u32) -> Result<(), AppError> {
     if (1..=ROWS_MAX).contains(&rows) { Ok(()) } else { Err(AppError::invalid(field, "1 to 100")) }
+}
+
+/// The part of a list that this is.
+pub(super) fn page_of(offset: u32, limit: u32) -> Result<Page, AppError> {
+    check_rows("limit", limit)?;
+    if offset > i32::MAX.unsigned_abs() {
+        return Err(AppError::invalid("offset", "at most 2147483647"));
+    }
+    Ok(Page { offset: offset.into(), limit: limit.into() })
 }

@@ -9,9 +9,9 @@ use utoipa_axum::routes;
 use uuid::Uuid;
 
 use super::extract::{Caller, Query};
-use super::paging::{OffsetPaging, Pagination};
+use super::paging::{EitherPaging, PageInfo, Pagination, Way};
 use super::{ApiResult, Errors};
-use crate::app::App;
+use crate::app::{App, AppError};
 use crate::clock::{Moment, parse_moment};
 use crate::store::usage::{Group, GroupBy, Sum, UsageFilter};
 
@@ -52,6 +52,19 @@ enum GroupName {
     Model,
 }
 
+impl GroupName {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Hour => "hour",
+            Self::Day => "day",
+            Self::Domain => "domain",
+            Self::User => "user",
+            Self::Pat => "pat",
+            Self::Model => "model",
+        }
+    }
+}
+
 impl From<GroupName> for GroupBy {
     fn from(name: GroupName) -> Self {
         match name {
@@ -65,13 +78,20 @@ impl From<GroupName> for GroupBy {
     }
 }
 
-/// Part of a report.
+/// Part of a report. By offset the largest groups come first (times in order), and `total`, `offset` and `limit` are there; by cursor groups
+/// come in their own order, and `pageInfo` is there.
 #[derive(Serialize, ToSchema)]
 struct UsagePage {
-    pagination: Pagination,
-    total: i64,
-    offset: i64,
-    limit: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pagination: Option<Pagination>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    total: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    offset: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit: Option<i64>,
+    #[serde(rename = "pageInfo", skip_serializing_if = "Option::is_none")]
+    page_info: Option<PageInfo>,
     usage: Vec<Row>,
 }
 
@@ -102,11 +122,7 @@ impl From<(Group, Sum)> for Row {
         #[allow(clippy::cast_precision_loss, reason = "means for people")]
         let mean_ms = |total_us: i64, count: i64| total_us as f64 / 1000.0 / count.max(1) as f64;
         Self {
-            group: match group {
-                Group::Time(moment) => Some(moment.to_string()),
-                Group::Id(id) => id.map(|id| id.to_string()),
-                Group::Model(model) => Some(model).filter(|model| !model.is_empty()),
-            },
+            group: Some(text_of_group(&group)).filter(|text| !text.is_empty()),
             requests: sum.requests,
             errors: sum.errors,
             prompt_tokens: sum.prompt_tokens,
@@ -121,27 +137,54 @@ impl From<(Group, Sum)> for Row {
 }
 
 /// A time of a query.
-pub(super) fn moment(
-    field: &'static str,
-    text: Option<&str>,
-) -> Result<Option<Moment>, crate::app::AppError> {
+pub(super) fn moment(field: &'static str, text: Option<&str>) -> Result<Option<Moment>, AppError> {
     let parse = |text| {
-        parse_moment(text)
-            .ok_or_else(|| crate::app::AppError::invalid(field, "not a time like 2026-01-31T12:00:00Z"))
+        parse_moment(text).ok_or_else(|| AppError::invalid(field, "not a time like 2026-01-31T12:00:00Z"))
     };
     text.map(parse).transpose()
 }
 
+/// A group in words; empty for requests that have none.
+fn text_of_group(group: &Group) -> String {
+    match group {
+        Group::Time(moment) => moment.to_string(),
+        Group::Id(id) => id.map(|id| id.to_string()).unwrap_or_default(),
+        Group::Model(model) => model.clone(),
+    }
+}
+
+/// Where a page ends: says what it was grouped by, so that it fits no other report.
+fn text_of_cursor(by: GroupName, group: &Group) -> String {
+    format!("{}.{}", by.word(), text_of_group(group))
+}
+
+fn cursor_of_text(by: GroupName, text: &str) -> Result<Group, AppError> {
+    let parse = || {
+        let (word, group) = text.split_once('.')?;
+        if word != by.word() {
+            return None;
+        }
+        match by {
+            GroupName::Hour | GroupName::Day => parse_moment(group).map(Group::Time),
+            GroupName::Domain | GroupName::User | GroupName::Pat if group.is_empty() => Some(Group::Id(None)),
+            GroupName::Domain | GroupName::User | GroupName::Pat => {
+                group.parse().ok().map(|id| Group::Id(Some(id)))
+            }
+            GroupName::Model => Some(Group::Model(group.to_owned())),
+        }
+    };
+    parse().ok_or_else(|| AppError::invalid("after", "not a cursor of this report"))
+}
+
 /// What requests add up to: of a domain whose audit log the caller may read, of everything for superadmins, else the caller's own
-#[utoipa::path(get, path = "/api/v1/usage", tag = "usage", params(Wanted, OffsetPaging),
+#[utoipa::path(get, path = "/api/v1/usage", tag = "usage", params(Wanted, EitherPaging),
     responses((status = 200, body = UsagePage), Errors))]
 async fn report(
     State(app): State<App>,
     caller: Caller,
     Query(wanted): Query<Wanted>,
-    Query(paging): Query<OffsetPaging>,
+    Query(paging): Query<EitherPaging>,
 ) -> ApiResult<Body<UsagePage>> {
-    let page = paging.page()?;
     let filter = UsageFilter {
         from: moment("from", wanted.from.as_deref())?,
         to: moment("to", wanted.to.as_deref())?,
@@ -151,9 +194,33 @@ async fn report(
         model: wanted.model,
         in_domains: false,
     };
-    let group_by = wanted.group_by.unwrap_or(GroupName::Day).into();
-    let listed = app.report_usage(&caller.principal, group_by, filter, page).await?;
-    let pagination = Pagination::of(page, &listed);
-    let usage = listed.rows.into_iter().map(Row::from).collect();
-    Ok(Body(UsagePage { pagination, total: listed.total, offset: page.offset, limit: page.limit, usage }))
+    let by = wanted.group_by.unwrap_or(GroupName::Day);
+    Ok(Body(match paging.way()? {
+        Way::Offset(paging) => {
+            let page = paging.page()?;
+            let listed = app.report_usage(&caller.principal, by.into(), filter, page).await?;
+            UsagePage {
+                pagination: Some(Pagination::of(page, &listed)),
+                total: Some(listed.total),
+                offset: Some(page.offset),
+                limit: Some(page.limit),
+                page_info: None,
+                usage: listed.rows.into_iter().map(Row::from).collect(),
+            }
+        }
+        Way::Cursor(paging) => {
+            let after = paging.after.as_deref().map(|text| cursor_of_text(by, text)).transpose()?;
+            let (after, rows) = (after.as_ref(), paging.rows()?);
+            let rows = app.report_usage_after(&caller.principal, by.into(), filter, after, rows).await?;
+            let (rows, page_info) = paging.cut(rows, |(group, _)| text_of_cursor(by, group));
+            UsagePage {
+                pagination: None,
+                total: None,
+                offset: None,
+                limit: None,
+                page_info: Some(page_info),
+                usage: rows.into_iter().map(Row::from).collect(),
+            }
+        }
+    }))
 }

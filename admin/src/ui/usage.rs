@@ -193,7 +193,7 @@ async fn view(member: Member, asked: Asked) -> UiResult {
     };
     let mut total = Sum::default();
     for (_, sum) in &over_time {
-        add(&mut total, sum);
+        total.add_sum(sum);
     }
     let pager = asked.pager(table.as_ref().map_or(0, |table| table.total));
     let groups = table.map(|table| table.rows).unwrap_or_default();
@@ -232,15 +232,6 @@ async fn view(member: Member, asked: Asked) -> UiResult {
         whose,
     };
     Ok(if status.is_success() { show(&template) } else { page(status, &template) })
-}
-
-fn add(total: &mut Sum, sum: &Sum) {
-    total.requests += sum.requests;
-    total.errors += sum.errors;
-    total.prompt_tokens += sum.prompt_tokens;
-    total.completion_tokens += sum.completion_tokens;
-    total.first_byte_us += sum.first_byte_us;
-    total.first_bytes += sum.first_bytes;
 }
 
 /// Requests and tokens over time. Steps without any have a place too.

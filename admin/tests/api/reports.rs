@@ -58,6 +58,69 @@ fn requests_add_up_by_what_is_asked_for() {
     }
 }
 
+/// Goal: a report that is read page by page tells of every group once, though it goes on being used. Method: what came last in the first
+/// page becomes by far the largest before the second one is asked for.
+#[test]
+fn by_cursor_a_report_tells_of_every_group_once_whatever_is_used_meanwhile() {
+    let server = Server::start();
+    let (ada, ada_token) = server.add_user("ada");
+    let (_, bob_token) = server.add_user("bob");
+    let domain = new_domain(&server, &ada_token, "alpha");
+    let models = ["a.b", "b c&d", "m", "x", "ü"];
+    for (nth, model) in (1..).zip(models) {
+        tell(&server, &format!("boot-{nth}"), &domain, &ada, model, nth);
+    }
+    let report = |token: &str, query: &str| {
+        let path = format!("/api/v1/usage?domain={domain}&{query}");
+        server.call("GET", &path, token, None)
+    };
+    let mut seen: Vec<String> = Vec::new();
+    let mut after = String::new();
+    loop {
+        let page = report(&ada_token, &format!("group_by=model&first=2{after}")).expect(200);
+        let rows = page["usage"].as_array().expect("rows");
+        assert!(rows.len() <= 2 && page.get("total").is_none(), "{page}");
+        seen.extend(rows.iter().map(|row| row["group"].as_str().expect("a model").to_owned()));
+        if seen.len() == 2 {
+            tell(&server, "meanwhile", &domain, &ada, &seen[1], 40);
+        }
+        let info = &page["pageInfo"];
+        if info["hasNextPage"] == false {
+            break;
+        }
+        let cursor: String =
+            form_urlencoded::byte_serialize(info["endCursor"].as_str().expect("a cursor").as_bytes())
+                .collect();
+        after = format!("&after={cursor}");
+    }
+    assert_eq!(seen, models);
+    let largest = report(&ada_token, "group_by=model&limit=1").expect(200);
+    assert_eq!((&largest["usage"][0]["group"], &largest["total"]), (&json!("b c&d"), &json!(5)));
+    assert_eq!(largest.get("pageInfo"), None);
+    let days = report(&ada_token, "first=1").expect(200);
+    assert_eq!(days["pageInfo"], json!({ "endCursor": "day.2026-01-01T00:00:00Z", "hasNextPage": false }));
+    let none = report(&ada_token, "after=day.2026-01-01T00:00:00Z").expect(200);
+    assert_eq!((&none["usage"], &none["pageInfo"]["endCursor"]), (&json!([]), &Value::Null));
+
+    // Users may be unknown; that group comes first, and the others follow it.
+    let users = report(&ada_token, "group_by=user&after=user.").expect(200);
+    assert_eq!(users["usage"][0]["group"], json!(ada));
+    for query in [
+        "first=0",
+        "first=101",
+        "first=2&limit=2",
+        "offset=0&after=day.2026-01-01T00:00:00Z",
+        "after=x",
+        "after=day.yesterday",
+        "after=model.m",
+        "group_by=model&after=day.2026-01-01T00:00:00Z",
+        "group_by=user&after=user.ada",
+    ] {
+        report(&ada_token, query).expect_error(400);
+    }
+    report(&bob_token, "first=2").expect_error(404);
+}
+
 #[test]
 fn the_audit_log_of_a_domain_is_for_those_who_may_read_it() {
     let server = Server::start();

@@ -22,7 +22,7 @@ use uuid::Uuid;
 use super::{Store, StoreError, WriteTx, to_json};
 use crate::clock::Moment;
 
-pub use report::{Group, GroupBy, UsageFilter, report};
+pub use report::{Group, GroupBy, UsageFilter, report, report_after};
 pub use sums::Sum;
 pub(super) use sums::fill_if_empty;
 

@@ -5,7 +5,7 @@ use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection};
 use uuid::Uuid;
 
 use super::period::{Part, Step, parts};
-use super::sums::{Detail, Kind, Sum};
+use super::sums::{Detail, Kind, Sum, key_of};
 use crate::clock::Moment;
 use crate::store::{Listed, Page, StoreError};
 
@@ -77,13 +77,9 @@ pub async fn report(
 ) -> Result<Listed<(Group, Sum)>, StoreError> {
     let owner = owner_of(connection, filter).await?;
     let sources = sources(group_by, filter, owner);
-    let mut query = QueryBuilder::<Sqlite>::new("SELECT *, COUNT(*) OVER () AS total FROM (SELECT grouped");
-    for column in Sum::COLUMNS {
-        query.push(", SUM(").push(column).push(") AS ").push(column);
-    }
-    query.push(" FROM (");
-    push_sources(&mut query, &sources);
-    query.push(") GROUP BY grouped) ORDER BY ").push(match group_by.is_time() {
+    let mut query = QueryBuilder::<Sqlite>::new("SELECT *, COUNT(*) OVER () AS total FROM (");
+    push_sums(&mut query, &sources, None);
+    query.push(") ORDER BY ").push(match group_by.is_time() {
         true => "grouped",
         false => "requests DESC, grouped",
     });
@@ -99,17 +95,42 @@ pub async fn report(
             count.push(")").build_query_scalar().persistent(false).fetch_one(connection).await?
         }
     };
-    let row_of = |row: &SqliteRow| {
-        let group = match group_by {
-            GroupBy::Hour | GroupBy::Day => Group::Time(row.get("grouped")),
-            GroupBy::Domain | GroupBy::User | GroupBy::Pat => {
-                Group::Id(Uuid::from_slice(row.get("grouped")).ok())
-            }
-            GroupBy::Model => Group::Model(row.get("grouped")),
-        };
-        (group, sum_of(row))
+    Ok(Listed { total, rows: rows.iter().map(|row| row_of(group_by, row)).collect() })
+}
+
+/// The same in the order of the groups: times, identifiers, names. What is used meanwhile moves no group, so whoever goes on behind the
+/// last group of a page meets every group once, however long that takes.
+///
+/// * `after`: only groups that come after this one. It is of the kind that `group_by` makes.
+/// * `limit`: groups at most.
+///
+/// # Errors
+/// The database failed.
+pub async fn report_after(
+    connection: &mut SqliteConnection,
+    group_by: GroupBy,
+    filter: &UsageFilter,
+    after: Option<&Group>,
+    limit: i64,
+) -> Result<Vec<(Group, Sum)>, StoreError> {
+    let owner = owner_of(connection, filter).await?;
+    let sources = sources(group_by, filter, owner);
+    let mut query = QueryBuilder::<Sqlite>::new("");
+    push_sums(&mut query, &sources, after);
+    query.push(" ORDER BY grouped LIMIT ").push_bind(limit);
+    let rows = query.build().persistent(false).fetch_all(connection).await?;
+    Ok(rows.iter().map(|row| row_of(group_by, row)).collect())
+}
+
+fn row_of(group_by: GroupBy, row: &SqliteRow) -> (Group, Sum) {
+    let group = match group_by {
+        GroupBy::Hour | GroupBy::Day => Group::Time(row.get("grouped")),
+        GroupBy::Domain | GroupBy::User | GroupBy::Pat => {
+            Group::Id(Uuid::from_slice(row.get("grouped")).ok())
+        }
+        GroupBy::Model => Group::Model(row.get("grouped")),
     };
-    Ok(Listed { total, rows: rows.iter().map(row_of).collect() })
+    (group, sum_of(row))
 }
 
 /// Whose PAT a report is about: rows are found by their user. `None`: it is about no PAT, or about one that is gone.
@@ -150,6 +171,26 @@ fn sources(group_by: GroupBy, filter: &UsageFilter, owner: Option<Uuid>) -> Vec<
     let parts = parts(filter.from.map(|from| from.0), filter.to.map(|to| to.0), coarsest);
     let source = |part: Part| Source { kind: Kind { detail, step: part.step }, part, group_by, filter, user };
     parts.into_iter().map(source).collect()
+}
+
+/// A row for each group that comes after `after`: the group as `grouped`, and what its requests add up to.
+fn push_sums(query: &mut QueryBuilder<Sqlite>, sources: &[Source<'_>], after: Option<&Group>) {
+    query.push("SELECT grouped");
+    for column in Sum::COLUMNS {
+        query.push(", SUM(").push(column).push(") AS ").push(column);
+    }
+    query.push(" FROM (");
+    push_sources(query, sources);
+    query.push(")");
+    if let Some(group) = after {
+        query.push(" WHERE grouped > ");
+        match group {
+            Group::Time(at) => query.push_bind(*at),
+            Group::Id(id) => query.push_bind(key_of(*id)),
+            Group::Model(model) => query.push_bind(model.clone()),
+        };
+    }
+    query.push(" GROUP BY grouped");
 }
 
 fn push_sources(query: &mut QueryBuilder<Sqlite>, sources: &[Source<'_>]) {

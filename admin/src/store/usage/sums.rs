@@ -212,7 +212,8 @@ impl Sum {
         ]
     }
 
-    fn add_sum(&mut self, other: &Self) {
+    /// Adds what other requests add up to.
+    pub fn add_sum(&mut self, other: &Self) {
         self.requests += other.requests;
         self.errors += other.errors;
         self.prompt_tokens += other.prompt_tokens;
@@ -240,7 +241,7 @@ impl Sum {
 }
 
 /// An identifier as a part of a row's key; absent ones are empty.
-fn part(id: Option<Uuid>) -> Vec<u8> {
+pub(super) fn key_of(id: Option<Uuid>) -> Vec<u8> {
     id.map(|id| id.as_bytes().to_vec()).unwrap_or_default()
 }
 
@@ -272,17 +273,17 @@ async fn write(tx: &mut WriteTx, kind: Kind, sums: BTreeMap<Key, Sum>) -> Result
         if kind.has_step() {
             row.push_bind(kind.step.ms());
         }
-        row.push_bind(key.start_ms).push_bind(part(key.domain));
+        row.push_bind(key.start_ms).push_bind(key_of(key.domain));
         match kind.detail {
             Detail::Domain => {}
             Detail::Model => {
                 row.push_bind(key.model);
             }
             Detail::Pat => {
-                row.push_bind(part(key.user)).push_bind(part(key.pat));
+                row.push_bind(key_of(key.user)).push_bind(key_of(key.pat));
             }
             Detail::All => {
-                row.push_bind(part(key.user)).push_bind(part(key.pat)).push_bind(key.model);
+                row.push_bind(key_of(key.user)).push_bind(key_of(key.pat)).push_bind(key.model);
             }
         }
         for number in sum.numbers() {

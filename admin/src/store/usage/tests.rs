@@ -108,18 +108,15 @@ fn added_up(records: &[UsageRecord], by: GroupBy, filter: &UsageFilter) -> Vec<(
             continue;
         }
         let model = record.model.clone().unwrap_or_default();
-        let of_id =
-            |id: Option<Uuid>| (id.map(|id| id.as_bytes().to_vec()).unwrap_or_default(), Group::Id(id));
-        let of_time = |at: i64| (at.to_be_bytes().to_vec(), Group::Time(Moment(at)));
-        let (order, group) = match by {
-            GroupBy::Hour => of_time(hour),
-            GroupBy::Day => of_time(hour - hour.rem_euclid(DAY)),
-            GroupBy::Domain => of_id(domain),
-            GroupBy::User => of_id(user),
-            GroupBy::Pat => of_id(pat),
-            GroupBy::Model => (model.as_bytes().to_vec(), Group::Model(model)),
+        let group = match by {
+            GroupBy::Hour => Group::Time(Moment(hour)),
+            GroupBy::Day => Group::Time(Moment(hour - hour.rem_euclid(DAY))),
+            GroupBy::Domain => Group::Id(domain),
+            GroupBy::User => Group::Id(user),
+            GroupBy::Pat => Group::Id(pat),
+            GroupBy::Model => Group::Model(model),
         };
-        let sum = &mut groups.entry(order).or_insert((group, Sum::default())).1;
+        let sum = &mut groups.entry(order_of(&group)).or_insert((group, Sum::default())).1;
         sum.requests += 1;
         sum.errors += i64::from(record.status >= 400 || record.status == 0);
         sum.prompt_tokens += record.prompt_tokens.unwrap_or(0) as i64;
@@ -137,6 +134,34 @@ fn added_up(records: &[UsageRecord], by: GroupBy, filter: &UsageFilter) -> Vec<(
         rows.sort_by_key(|(_, sum)| std::cmp::Reverse(sum.requests));
     }
     rows
+}
+
+/// What orders groups of one report, whatever they add up to.
+fn order_of(group: &Group) -> Vec<u8> {
+    match group {
+        Group::Time(at) => at.0.to_be_bytes().to_vec(),
+        Group::Id(id) => id.map(|id| id.as_bytes().to_vec()).unwrap_or_default(),
+        Group::Model(model) => model.as_bytes().to_vec(),
+    }
+}
+
+/// A whole report, page after page, each behind the last group of the one before.
+async fn met_by_cursor(
+    connection: &mut crate::store::Connection,
+    by: GroupBy,
+    filter: &UsageFilter,
+    limit: i64,
+) -> Vec<(Group, Sum)> {
+    let mut met: Vec<(Group, Sum)> = Vec::new();
+    loop {
+        let after = met.last().map(|(group, _)| group.clone());
+        let page = report_after(connection, by, filter, after.as_ref(), limit).await.expect("a report");
+        let last = (page.len() as i64) < limit;
+        met.extend(page);
+        if last {
+            return met;
+        }
+    }
 }
 
 /// Sends batches as a proxy does that never hears that they arrived: some twice, some cut in other places.
@@ -176,7 +201,8 @@ async fn stored(store: &Store) -> Vec<UsageRecord> {
 }
 
 /// Goal: no grouping, filter or edge of a period tells anything but what the records say. Method: random records, sent twice in other
-/// batches; each report against the same records added up one by one, whole and by pages.
+/// batches; each report against the same records added up one by one, whole, by pages and
+/// by cursor.
 #[test]
 fn every_report_says_what_the_records_add_up_to() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
@@ -218,6 +244,11 @@ fn every_report_says_what_the_records_add_up_to() {
                         );
                         prop_assert_eq!(found.total, total, "{:?} {:?} {:?}", by, filter, page);
                     }
+                    let mut in_order = wanted;
+                    in_order.sort_by_key(|(group, _)| order_of(group));
+                    let limit = if by.is_time() { 29 } else { 2 };
+                    let met = met_by_cursor(&mut connection, by, filter, limit).await;
+                    prop_assert_eq!(met, in_order, "{:?} {:?} by cursor", by, filter);
                 }
             }
             Ok(())
