@@ -16,6 +16,7 @@ use super::{App, AppError, Asker, Principal, Via};
 use crate::clock::Moment;
 use crate::secrets;
 use crate::settings::Settings;
+use crate::store::audit::Credential;
 use crate::store::keys::SigningKeyRow;
 use crate::store::logins::LoginRow;
 use crate::store::users::UserRow;
@@ -194,7 +195,7 @@ impl App {
         match user {
             Some(user) if holds && user.enabled => {
                 self.logins.succeeded(login);
-                self.new_login(asker, &user, description).await
+                self.new_login(asker, &user, Credential::Password, description).await
             }
             user => {
                 self.logins.failed(login, Instant::now());
@@ -225,10 +226,12 @@ impl App {
         Ok(())
     }
 
+    /// A login for somebody who has shown `credential`.
     pub(super) async fn new_login(
         &self,
         asker: &Asker,
         user: &UserRow,
+        credential: Credential,
         description: &str,
     ) -> Result<TokenPair, AppError> {
         let now = Moment::now();
@@ -248,7 +251,8 @@ impl App {
             superadmin: user.superadmin,
             via: Via::Login { login: login.id.clone() },
         };
-        tx.audit(principal.did(asker, "login", "user", user.id));
+        let credential = Some(credential);
+        tx.audit(AuditEntry { credential, ..principal.did(asker, "login", "user", user.id) });
         tx.commit().await?;
         Ok(self.pair_for(&login, now))
     }
@@ -339,9 +343,10 @@ impl App {
         &self,
         credential: &str,
         client_ip: Option<std::net::IpAddr>,
+        asker: &Asker,
     ) -> Result<Principal, AppError> {
         if self.names_issuer(credential) {
-            return self.authenticate_external(credential).await;
+            return self.authenticate_external(credential, asker).await;
         }
         if jwt::looks_like_jwt(credential.as_bytes()) {
             return self.authenticate_login(credential).await;

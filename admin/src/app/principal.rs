@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::AppError;
 use crate::store::AuditEntry;
 use crate::store::api_keys::{ApiKeyRights, ApiScope};
+use crate::store::audit::Credential;
 
 /// Somebody who has shown a good credential.
 #[derive(Clone, Debug)]
@@ -49,6 +50,21 @@ pub enum Via {
         /// What it may do, at most.
         rights: ApiKeyRights,
     },
+    /// A shell on this machine, with the database in reach.
+    Local,
+}
+
+impl Via {
+    /// As the audit log names it.
+    const fn credential(&self) -> Credential {
+        match self {
+            Self::Login { .. } => Credential::Login,
+            Self::Pat { .. } => Credential::Pat,
+            Self::External { .. } => Credential::ExternalToken,
+            Self::ApiKey { .. } => Credential::ApiKey,
+            Self::Local => Credential::Local,
+        }
+    }
 }
 
 /// A request's surroundings, for the audit log.
@@ -67,7 +83,7 @@ impl Principal {
     /// [`AppError::Forbidden`].
     pub fn without_pat(&self) -> Result<(), AppError> {
         match self.via {
-            Via::Login { .. } => Ok(()),
+            Via::Login { .. } | Via::Local => Ok(()),
             Via::Pat { .. } => Err(AppError::Forbidden("a PAT cannot manage credentials; log in")),
             Via::ApiKey { .. } => Err(AppError::Forbidden("an API key cannot manage credentials; log in")),
             Via::External { .. } => Err(AppError::Forbidden("log in to manage credentials")),
@@ -114,7 +130,7 @@ impl Principal {
     #[must_use]
     pub fn scoped_domains(&self) -> Option<Vec<DomainId>> {
         match &self.via {
-            Via::Login { .. } | Via::Pat { full_access: true, .. } => None,
+            Via::Login { .. } | Via::Local | Via::Pat { full_access: true, .. } => None,
             Via::ApiKey { rights, .. } | Via::External { rights } => rights.domains.clone(),
             Via::Pat { scopes, .. } => {
                 let acting = scopes
@@ -150,7 +166,7 @@ impl Principal {
         operation: &str,
     ) -> bool {
         match &self.via {
-            Via::Login { .. } | Via::Pat { full_access: true, .. } => true,
+            Via::Login { .. } | Via::Local | Via::Pat { full_access: true, .. } => true,
             Via::Pat { scopes, .. } => scopes.iter().any(|scope| {
                 scope.entity_type.as_str() == entity_type
                     && (domain.is_none() || scope.domain_id == domain)
@@ -169,7 +185,7 @@ impl Principal {
     pub fn narrowed(&self) -> Option<&ApiKeyRights> {
         match &self.via {
             Via::ApiKey { rights, .. } | Via::External { rights } => Some(rights),
-            Via::Login { .. } | Via::Pat { .. } => None,
+            Via::Login { .. } | Via::Local | Via::Pat { .. } => None,
         }
     }
 
@@ -205,7 +221,7 @@ impl Principal {
     /// [`AppError::Forbidden`].
     pub fn as_superadmin(&self) -> Result<(), AppError> {
         let narrowed = match &self.via {
-            Via::Login { .. } => false,
+            Via::Login { .. } | Via::Local => false,
             Via::Pat { full_access, .. } => !full_access,
             Via::ApiKey { rights, .. } | Via::External { rights } => rights.domains.is_some(),
         };
@@ -221,16 +237,16 @@ impl Principal {
         entity_type: &'static str,
         entity_id: impl ToString,
     ) -> AuditEntry {
+        let (actor_pat, actor_key) = match self.via {
+            Via::Pat { id, .. } => (Some(id), None),
+            Via::ApiKey { id, .. } => (None, Some(id)),
+            Via::Login { .. } | Via::External { .. } | Via::Local => (None, None),
+        };
         AuditEntry {
             actor_user: Some(self.user),
-            actor_pat: match self.via {
-                Via::Login { .. } | Via::External { .. } | Via::ApiKey { .. } => None,
-                Via::Pat { id, .. } => Some(id),
-            },
-            actor_key: match self.via {
-                Via::Login { .. } | Via::External { .. } | Via::Pat { .. } => None,
-                Via::ApiKey { id, .. } => Some(id),
-            },
+            credential: Some(self.via.credential()),
+            actor_pat,
+            actor_key,
             action,
             entity_type,
             entity_id: entity_id.to_string(),

@@ -372,11 +372,7 @@ pub(super) fn email_is_valid(email: &str) -> bool {
 /// What a superadmin's command on this machine acts as.
 #[must_use]
 pub fn local_operator() -> Principal {
-    Principal {
-        user: UserId(uuid::Uuid::nil()),
-        superadmin: true,
-        via: Via::Login { login: "local".to_owned() },
-    }
+    Principal { user: UserId(uuid::Uuid::nil()), superadmin: true, via: Via::Local }
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ use super::{ApiResult, Errors};
 use crate::app::audit::EVENTS_MAX;
 use crate::app::{App, AppError};
 use crate::clock::Moment;
-use crate::store::audit::{Action, AuditFilter, Cursor, Event, Kind, What};
+use crate::store::audit::{Action, AuditFilter, Credential, Cursor, Event, Kind, What};
 
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
@@ -146,6 +146,9 @@ struct EventBody {
 struct Session {
     #[serde(rename = "UserID", skip_serializing_if = "Option::is_none")]
     user: Option<Uuid>,
+    /// What showed who that is: `password`, `login`, `pat`, `api_key`, `external_token` or `local` (a shell on cube-admin's machine).
+    #[serde(rename = "Credential", skip_serializing_if = "Option::is_none")]
+    credential: Option<&'static str>,
     #[serde(rename = "PatID", skip_serializing_if = "Option::is_none")]
     pat: Option<Uuid>,
     #[serde(rename = "ApiKeyID", skip_serializing_if = "Option::is_none")]
@@ -211,7 +214,13 @@ fn of_action(timestamp: Moment, action: Action) -> EventBody {
         timestamp,
         event_type: "management_action",
         request_id: action.request_id,
-        session: Session { user: action.user, pat: action.pat, key: action.key, domain: action.domain },
+        session: Session {
+            user: action.user,
+            credential: action.credential.map(Credential::name),
+            pat: action.pat,
+            key: action.key,
+            domain: action.domain,
+        },
         client_ip: action.client_ip,
         details: Details::Action {
             action: action.action,
@@ -224,12 +233,14 @@ fn of_action(timestamp: Moment, action: Action) -> EventBody {
 }
 
 fn of_request(timestamp: Moment, node: String, record: UsageRecord) -> EventBody {
+    let credential = Credential::of_request(&record).map(Credential::name);
     EventBody {
         timestamp,
         event_type: "llm_request",
         request_id: record.request_id,
         session: Session {
             user: record.user.map(|id| id.0),
+            credential,
             pat: record.pat.map(|id| id.0),
             key: None,
             domain: record.domain.map(|id| id.0),

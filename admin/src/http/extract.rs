@@ -123,7 +123,8 @@ impl FromRequestParts<App> for Caller {
 impl Caller {
     /// Whoever shows this credential, if it is one for the entrypoint.
     pub(super) async fn with(credential: &str, parts: &Parts, app: &App) -> Result<Self, ApiError> {
-        let principal = match app.authenticate(credential, client_ip(parts, app)).await {
+        let asker = asker(parts, app);
+        let principal = match app.authenticate(credential, client_ip(parts, app), &asker).await {
             Err(AppError::Unauthenticated { what }) => return Err(ApiError::BadCredential { what }),
             result => result?,
         };
@@ -134,7 +135,7 @@ impl Caller {
                 None => return Err(AppError::Forbidden("not for API keys and external access tokens").into()),
             }
         }
-        Ok(Self { principal, asker: asker(parts, app) })
+        Ok(Self { principal, asker })
     }
 }
 

@@ -1,5 +1,6 @@
 //! The audit log: management actions, and proxied requests as their proxies told them, in one order of time.
 
+use cube_wire::feed::UsageRecord;
 use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection};
 use uuid::Uuid;
 
@@ -62,8 +63,53 @@ pub enum What {
         /// The proxy that told of it.
         node: String,
         /// What it told.
-        record: Box<cube_wire::feed::UsageRecord>,
+        record: Box<UsageRecord>,
     },
+}
+
+/// With what somebody showed who acts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Credential {
+    /// Username and password.
+    Password,
+    /// A login of ours: its access token, or a session.
+    Login,
+    /// A PAT.
+    Pat,
+    /// An API key.
+    ApiKey,
+    /// A token of the external issuer.
+    ExternalToken,
+    /// A shell on cube-admin's own machine.
+    Local,
+}
+
+impl Credential {
+    const ALL: [Self; 6] =
+        [Self::Password, Self::Login, Self::Pat, Self::ApiKey, Self::ExternalToken, Self::Local];
+
+    /// As it is stored, and as the API says it: add, never rename.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Password => "password",
+            Self::Login => "login",
+            Self::Pat => "pat",
+            Self::ApiKey => "api_key",
+            Self::ExternalToken => "external_token",
+            Self::Local => "local",
+        }
+    }
+
+    /// With what somebody came to a proxy, which takes PATs and access tokens of logins.
+    #[must_use]
+    pub fn of_request(record: &UsageRecord) -> Option<Self> {
+        record.user.map(|_| if record.pat.is_some() { Self::Pat } else { Self::Login })
+    }
+
+    fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|credential| credential.name() == name)
+    }
 }
 
 /// A management action.
@@ -71,6 +117,8 @@ pub enum What {
 pub struct Action {
     /// Who.
     pub user: Option<Uuid>,
+    /// What showed that; `None`: nothing did, or the entry is from before this was kept.
+    pub credential: Option<Credential>,
     /// With which PAT.
     pub pat: Option<Uuid>,
     /// With which API key.
@@ -133,10 +181,14 @@ async fn actions(
     query.push(" ORDER BY at_ms DESC, id DESC LIMIT ").push_bind(limit);
     let rows = query.build().fetch_all(connection).await?;
     let event_of = |row: &sqlx::sqlite::SqliteRow| {
+        let (pat, key): (Option<Uuid>, Option<Uuid>) = (row.get("actor_pat"), row.get("actor_key"));
+        let named = pat.map(|_| Credential::Pat).or(key.map(|_| Credential::ApiKey));
+        let kept: Option<&str> = row.get("actor_credential");
         let action = Action {
             user: row.get("actor_user"),
-            pat: row.get("actor_pat"),
-            key: row.get("actor_key"),
+            credential: kept.and_then(Credential::from_name).or(named),
+            pat,
+            key,
             action: row.get("action"),
             domain: row.get("domain_id"),
             entity_type: row.get("entity_type"),

@@ -14,6 +14,7 @@ use sqlx::{Sqlite, SqliteConnection, Transaction};
 use tokio::sync::watch;
 use uuid::Uuid;
 
+use super::audit::Credential;
 use super::{StoreError, derive, published};
 use crate::clock::Moment;
 
@@ -22,6 +23,8 @@ use crate::clock::Moment;
 pub struct AuditEntry {
     /// Who acted; nobody, if nobody was known yet (a failed login).
     pub actor_user: Option<UserId>,
+    /// What showed that; nothing, if nobody was known yet or nobody acted (a key that was due).
+    pub credential: Option<Credential>,
     /// With which PAT.
     pub actor_pat: Option<PatId>,
     /// With which API key.
@@ -152,11 +155,12 @@ async fn insert_audit(
     entry: &AuditEntry,
 ) -> Result<(), StoreError> {
     sqlx::query(
-        "INSERT INTO audit (at_ms, actor_user, actor_pat, actor_key, action, domain_id, entity_type, entity_id, outcome, request_id,
-         client_ip, details) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO audit (at_ms, actor_user, actor_credential, actor_pat, actor_key, action, domain_id, entity_type, entity_id, outcome, request_id,
+         client_ip, details) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(now)
     .bind(entry.actor_user.map(|id| id.0))
+    .bind(entry.credential.map(Credential::name))
     .bind(entry.actor_pat.map(|id| id.0))
     .bind(entry.actor_key)
     .bind(entry.action)

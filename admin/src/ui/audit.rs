@@ -19,7 +19,7 @@ use super::view::{Badge, Choice, When, stamp};
 use crate::app::{App, AppError};
 use crate::clock::{Moment, parse_moment};
 use crate::http::exported_audit;
-use crate::store::audit::{Action, AuditFilter, Cursor, Event, Kind, What};
+use crate::store::audit::{Action, AuditFilter, Credential, Cursor, Event, Kind, What};
 
 pub(super) fn routes() -> Router<App> {
     Router::new().route("/ui/audit", get(view)).route("/ui/audit/export", post(export))
@@ -31,7 +31,8 @@ const EVENTS: i64 = 50;
 struct Row {
     when: When,
     who: String,
-    with_pat: bool,
+    /// How that was shown.
+    shown_by: &'static str,
     what: String,
     on: String,
     outcome: Badge,
@@ -149,6 +150,7 @@ fn row_of(event: Event, name_of: impl Fn(Option<Uuid>) -> String) -> Row {
         What::Action(action) => of_action(when, name_of(action.user), action),
         What::Request { node, record } => {
             let status = record.status;
+            let shown_by = in_words(Credential::of_request(&record));
             let took = format!("{} ms", record.duration_us / 1000);
             let tokens = match (record.prompt_tokens, record.completion_tokens) {
                 (Some(prompt), Some(completion)) => format!(", {prompt} + {completion} tokens"),
@@ -158,7 +160,7 @@ fn row_of(event: Event, name_of: impl Fn(Option<Uuid>) -> String) -> Row {
             Row {
                 when,
                 who: name_of(record.user.map(|id| id.0)),
-                with_pat: record.pat.is_some(),
+                shown_by,
                 what: format!("{} {}", record.method, record.path),
                 on: record.model.unwrap_or_default(),
                 outcome: match status {
@@ -175,13 +177,25 @@ fn row_of(event: Event, name_of: impl Fn(Option<Uuid>) -> String) -> Row {
     }
 }
 
+const fn in_words(credential: Option<Credential>) -> &'static str {
+    match credential {
+        None => "",
+        Some(Credential::Password) => "with a password",
+        Some(Credential::Login) => "signed in",
+        Some(Credential::Pat) => "with a PAT",
+        Some(Credential::ApiKey) => "with an API key",
+        Some(Credential::ExternalToken) => "by the identity provider",
+        Some(Credential::Local) => "on the machine itself",
+    }
+}
+
 fn of_action(when: When, who: String, action: Box<Action>) -> Row {
     let good = action.outcome == "ok";
     let empty = action.details.as_object().is_some_and(serde_json::Map::is_empty);
     Row {
         when,
         who,
-        with_pat: action.pat.is_some(),
+        shown_by: in_words(action.credential),
         what: action.action,
         on: format!("{} {}", action.entity_type, action.entity_id),
         outcome: Badge { tone: if good { "good" } else { "bad" }, text: "Action" },

@@ -18,6 +18,7 @@ use crate::oidc::fetch::IssuerFault;
 use crate::oidc::provider::{Known, Provider};
 use crate::oidc::token::{self, Claims, Expected, Purpose, SUBJECT_LEN_MAX, TokenFault, verify};
 use crate::store::api_keys::{ApiKeyRights, ApiScope};
+use crate::store::audit::Credential;
 use crate::store::users::UserRow;
 use crate::store::{AuditEntry, WriteTx, oidc, users};
 pub use sign_in::{ATTEMPT_S, Begun, Came, SignedIn};
@@ -55,7 +56,11 @@ impl App {
     ///
     /// # Errors
     /// [`AppError::Unauthenticated`]; [`AppError::Unavailable`] if the issuer's keys are not known and cannot be had.
-    pub(super) async fn authenticate_external(&self, credential: &str) -> Result<Principal, AppError> {
+    pub(super) async fn authenticate_external(
+        &self,
+        credential: &str,
+        asker: &Asker,
+    ) -> Result<Principal, AppError> {
         let provider = self.provider().map_err(|_| no("no issuer is set"))?;
         let known = provider.current().await.map_err(unavailable)?;
         let purpose = Purpose::Access { audiences: &provider.settings.audiences };
@@ -66,7 +71,7 @@ impl App {
             (Some(user), _) => Some(user),
             (None, Some(email)) => {
                 let mut tx = self.store.begin().await?;
-                let found = self.adopt(&mut tx, &Asker::default(), &claims.subject, email).await?;
+                let found = self.adopt(&mut tx, asker, &claims.subject, email).await?;
                 tx.commit().await?;
                 found
             }
@@ -112,6 +117,7 @@ impl App {
         oidc::link(tx, (issuer, subject), user, Moment::now()).await?;
         tx.audit(AuditEntry {
             actor_user: Some(user),
+            credential: Some(Credential::ExternalToken),
             action: "user.link",
             entity_type: "user",
             entity_id: user.to_string(),

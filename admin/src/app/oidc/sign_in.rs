@@ -20,6 +20,7 @@ use crate::oidc::provider::{Known, Provider};
 use crate::oidc::token::{Claims, Purpose};
 use crate::secrets;
 use crate::settings::OidcClient;
+use crate::store::audit::Credential;
 use crate::store::scim::users::{ScimUserRow, insert, name_is_taken};
 use crate::store::users::{UserRow, find};
 use crate::store::{AuditEntry, StoreError, WriteTx, oidc};
@@ -164,7 +165,7 @@ impl App {
             self.note_failed_login(asker, Some(user.id)).await?;
             return Err(no("a disabled user"));
         }
-        let pair = self.new_login(asker, &user, description).await?;
+        let pair = self.new_login(asker, &user, Credential::ExternalToken, description).await?;
         Ok(SignedIn { pair, next: attempt.next })
     }
 
@@ -264,6 +265,7 @@ async fn make_for_sign_in(
     })?;
     tx.audit(AuditEntry {
         actor_user: Some(user.id),
+        credential: Some(Credential::ExternalToken),
         action: "user.create",
         entity_type: "user",
         entity_id: user.id.to_string(),

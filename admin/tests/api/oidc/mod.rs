@@ -1,5 +1,6 @@
 //! The external issuer: its access tokens on the API, and signing in there. Against a scripted one (`issuer`).
 
+mod audit;
 mod away;
 mod issuer;
 mod sign_in;
