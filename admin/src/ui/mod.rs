@@ -27,6 +27,7 @@ mod frame;
 mod groups;
 mod home;
 mod invitations;
+mod links;
 mod list;
 mod members;
 mod models;
@@ -80,6 +81,7 @@ pub(crate) fn router(app: &App) -> Router<App> {
         .merge(routing::routes())
         .merge(route_test::routes())
         .merge(users::routes())
+        .merge(links::routes())
         .merge(groups::routes())
         .merge(api_keys::routes())
         .merge(nodes::routes())

@@ -11,6 +11,7 @@ use super::confirm::Confirm;
 use super::error::{UiError, UiResult, go};
 use super::form::Form;
 use super::frame::{Frame, Section, page, show};
+use super::links::Link;
 use super::list::{Asked, Pager};
 use super::shell::Member;
 use super::view::{Badge, When, name_of};
@@ -141,23 +142,36 @@ fn taken(error: AppError) -> AppError {
 
 #[derive(Template)]
 #[template(path = "user.html")]
-struct UserPage {
+pub(super) struct UserPage {
     frame: Frame,
     row: Row,
     form: Form,
     password: Form,
+    /// Who the user is at the identity provider; `None`: there is none.
+    link: Option<Link>,
+    linking: Form,
     enabled: bool,
     own: bool,
 }
 
-async fn find(member: &Member, id: &str) -> UiResult<UserRow> {
+/// Forms of the page that were sent, and not done.
+#[derive(Default)]
+pub(super) struct Sent {
+    pub(super) account: Option<Form>,
+    pub(super) password: Form,
+    pub(super) link: Option<Form>,
+}
+
+pub(super) async fn find(member: &Member, id: &str) -> UiResult<UserRow> {
     member.operator()?;
     let id = id.parse::<Uuid>().map_err(|_| AppError::NotFound("user"))?;
     Ok(member.app.view_user(member.who(), UserId(id)).await?)
 }
 
-fn user_page(member: &Member, row: UserRow, form: Option<Form>, password: Form) -> UserPage {
-    let form = form.unwrap_or_else(|| {
+pub(super) async fn user_page(member: &Member, row: UserRow, sent: Sent) -> UiResult<UserPage> {
+    let link = Link::of(member, row.id).await?;
+    let subject = link.as_ref().and_then(|link| link.subject.clone());
+    let form = sent.account.unwrap_or_else(|| {
         let mut form = Form::of([
             ("username", row.username.clone()),
             ("email", row.email.clone().unwrap_or_default()),
@@ -169,19 +183,21 @@ fn user_page(member: &Member, row: UserRow, form: Option<Form>, password: Form) 
         }
         form
     });
-    UserPage {
+    Ok(UserPage {
         frame: member.frame(Section::Users, name_of(&row)),
         enabled: row.enabled,
         own: row.id == member.who().user,
         row: row_of(row),
         form,
-        password,
-    }
+        password: sent.password,
+        link,
+        linking: sent.link.unwrap_or_else(|| Form::of([("subject", subject.unwrap_or_default())])),
+    })
 }
 
 async fn view(member: Member, Path(id): Path<String>) -> UiResult {
     let row = find(&member, &id).await?;
-    Ok(show(&user_page(&member, row, None, Form::default())))
+    Ok(show(&user_page(&member, row, Sent::default()).await?))
 }
 
 async fn save(member: Member, Path(id): Path<String>, mut form: Form) -> UiResult {
@@ -199,7 +215,8 @@ async fn save(member: Member, Path(id): Path<String>, mut form: Form) -> UiResul
         Ok(_) => Ok(go(&format!("/ui/users/{id}?done=saved"))),
         Err(error) => {
             let status = form.fail(taken(error))?;
-            Ok(page(status, &user_page(&member, row, Some(form), Form::default())))
+            let sent = Sent { account: Some(form), ..Sent::default() };
+            Ok(page(status, &user_page(&member, row, sent).await?))
         }
     }
 }
@@ -213,7 +230,8 @@ async fn set_password(member: Member, Path(id): Path<String>, form: Form) -> UiR
             // The password that was refused is not sent back.
             let mut shown = Form::default();
             let status = shown.fail(error)?;
-            Ok(page(status, &user_page(&member, row, None, shown)))
+            let sent = Sent { password: shown, ..Sent::default() };
+            Ok(page(status, &user_page(&member, row, sent).await?))
         }
     }
 }

@@ -158,6 +158,18 @@ impl App {
         })
     }
 
+    /// The external issuer; `None`: the settings name none.
+    #[must_use]
+    pub fn issuer(&self) -> Option<&str> {
+        self.oidc.as_ref().map(|provider| provider.settings.issuer.as_str())
+    }
+
+    /// Whether users are found there by verified e-mail addresses too.
+    #[must_use]
+    pub fn links_by_email(&self) -> bool {
+        self.oidc.as_ref().is_some_and(|provider| provider.settings.match_email)
+    }
+
     /// What the external issuer calls a user; `None`: nothing yet. For superadmins with a login.
     ///
     /// # Errors

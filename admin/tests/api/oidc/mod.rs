@@ -3,6 +3,7 @@
 mod audit;
 mod away;
 mod issuer;
+mod links;
 mod sign_in;
 mod strangers;
 mod tokens;
