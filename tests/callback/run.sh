@@ -14,8 +14,7 @@ command -v nginx >/dev/null || { echo "missing: nginx. Install it: apt-get insta
 venv=$target/callback-venv
 python3 -m venv "$venv"
 "$venv/bin/pip" install --quiet --disable-pip-version-check --requirement "$here/requirements.txt"
-bin=$(realpath "${CUBE_BIN_DIR:-$target/debug}")
-[ -n "${CUBE_BIN_DIR:-}" ] || (cd "$root" && cargo build --quiet -p cube-proxy -p cube-admin)
+. "$root/tests/programs.sh"
 
 dir=$(mktemp -d)
 pids=()

@@ -18,7 +18,7 @@ seed=${2:-1}
 venv=$target/contract-venv
 python3 -m venv "$venv"
 "$venv/bin/pip" install --quiet --disable-pip-version-check --requirement "$here/requirements.txt"
-(cd "$root" && cargo build --quiet --workspace --bins)
+. "$root/tests/programs.sh"
 
 state=$(mktemp -d)
 export CUBE_ADMIN_PASSWORD=correct-horse-battery
@@ -32,7 +32,7 @@ attempts_max = 1000000
 [pats]
 per_user_max = 1000000
 TOML
-admin=("$target/debug/cube-admin" --config "$state/admin.toml" --state "$state")
+admin=("$bin/cube-admin" --config "$state/admin.toml" --state "$state")
 "${admin[@]}" user create --superadmin --username admin >/dev/null
 exec {ready}< <(exec "${admin[@]}" serve 2>"$state/log")
 pid=$!

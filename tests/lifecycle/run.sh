@@ -9,8 +9,8 @@ root=$(cd "$(dirname "$0")/../.." && pwd)
 target=${CARGO_TARGET_DIR:-$root/target}
 
 if [ -z "${CUBE_DEMO:-}" ]; then
-    (cd "$root" && cargo build --quiet --workspace --bins)
-    exec {demo}< <(exec "$target/debug/cube-demo" --no-build --json)
+    . "$root/tests/programs.sh"
+    exec {demo}< <(exec "$bin/cube-demo" --no-build --json)
     demo_pid=$!
     trap 'kill -INT "$demo_pid" 2>/dev/null || true; wait "$demo_pid" 2>/dev/null || true' EXIT
     read -r -t 120 CUBE_DEMO <&"$demo" || { echo "cube-demo --json printed nothing within 120 s" >&2; exit 1; }

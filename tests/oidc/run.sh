@@ -18,7 +18,7 @@ fi
 venv=$target/oidc-venv
 python3 -m venv "$venv"
 "$venv/bin/pip" install --quiet --disable-pip-version-check --requirement "$here/requirements.txt"
-(cd "$root" && cargo build --quiet --package cube-admin --bin cube-admin)
+. "$root/tests/programs.sh"
 
 # Both have to know the other's address before they start.
 read -r api issuer driver < <(python3 -c '
@@ -56,7 +56,7 @@ name = "the mock"
 redirect_origin = "http://127.0.0.1:$api"
 create_users = true
 TOML
-admin=("$target/debug/cube-admin" --config "$state/admin.toml" --state "$state")
+admin=("$bin/cube-admin" --config "$state/admin.toml" --state "$state")
 export CUBE_ADMIN_PASSWORD=correct-horse-battery
 "${admin[@]}" user create --superadmin --username admin >/dev/null
 exec {ready}< <(exec "${admin[@]}" serve 2>"$state/log")

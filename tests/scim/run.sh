@@ -13,12 +13,12 @@ target=${CARGO_TARGET_DIR:-$root/target}
 venv=$target/scim-venv
 python3 -m venv "$venv"
 "$venv/bin/pip" install --quiet --disable-pip-version-check --requirement "$here/requirements.txt"
-(cd "$root" && cargo build --quiet --workspace --bins)
+. "$root/tests/programs.sh"
 
 state=$(mktemp -d)
 export CUBE_ADMIN_PASSWORD=correct-horse-battery CUBE_ADMIN_CREDENTIALS=$state/login.json
 printf '[api]\naddress = "127.0.0.1:0"\n[feed]\naddress = "127.0.0.1:0"\n' >"$state/admin.toml"
-admin=("$target/debug/cube-admin" --config "$state/admin.toml" --state "$state")
+admin=("$bin/cube-admin" --config "$state/admin.toml" --state "$state")
 "${admin[@]}" user create --superadmin --username admin >/dev/null
 exec {ready}< <(exec "${admin[@]}" serve 2>"$state/log")
 pid=$!

@@ -19,8 +19,8 @@ venv=$target/tls-venv
     --requirement "$here/requirements.txt"; }
 
 if [ -z "${CUBE_DEMO:-}" ]; then
-    (cd "$root" && cargo build --quiet --workspace --bins)
-    exec {demo}< <(exec "$target/debug/cube-demo" --no-build --json --port 0 --https-port 0 --ops-port 0 --admin-port 0)
+    . "$root/tests/programs.sh"
+    exec {demo}< <(exec "$bin/cube-demo" --no-build --json --port 0 --https-port 0 --ops-port 0 --admin-port 0)
     demo_pid=$!
     scratch=$(mktemp -d)
     trap 'kill -INT "$demo_pid" 2>/dev/null || true; wait "$demo_pid" 2>/dev/null || true; rm -rf "$scratch"' EXIT
@@ -55,7 +55,7 @@ plain=$(curl --silent --output /dev/null --write-out '%{http_code}' "http://$at/
 echo "the openai SDK with the authority"
 SSL_CERT_FILE=$ca "$venv/bin/python" "$here/openai_https.py"
 echo "the certificate is replaced under 200 streams of it"
-SSL_CERT_FILE=$ca "$venv/bin/python" "$here/replaced.py" "$target/debug/cube-proxy" dev-cert --dir "$(dirname "$ca")"
+SSL_CERT_FILE=$ca "$venv/bin/python" "$here/replaced.py" "$bin/cube-proxy" dev-cert --dir "$(dirname "$ca")"
 
 echo "sslscan"
 sslscan --xml="$scratch/sslscan.xml" --no-colour "$at" >/dev/null

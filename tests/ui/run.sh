@@ -27,14 +27,14 @@ if [ ! -f "$AXE" ]; then
 fi
 
 cd "$root"
-cargo test --quiet --package cube-admin --test browser --no-run
+cargo test --quiet --workspace --test browser --no-run
 if [ -z "${CUBE_DEMO:-}" ]; then
-    cargo build --quiet --workspace --bins
-    exec {demo}< <(exec "$target/debug/cube-demo" --no-build --json)
+    . "$root/tests/programs.sh"
+    exec {demo}< <(exec "$bin/cube-demo" --no-build --json)
     demo_pid=$!
     trap 'kill -INT "$demo_pid" 2>/dev/null || true; wait "$demo_pid" 2>/dev/null || true' EXIT
     read -r -t 120 CUBE_DEMO <&"$demo" || { echo "cube-demo --json printed nothing within 120 s" >&2; exit 1; }
 fi
 export CUBE_DEMO
 # One window at a time: two of them would wait for each other's processor.
-cargo test --quiet --package cube-admin --test browser -- --test-threads 1
+cargo test --quiet --workspace --test browser -- --test-threads 1
