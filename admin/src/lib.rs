@@ -5,7 +5,7 @@
 //! ```
 //!
 //! Read in this order: [`store`] (what is kept, and how a change is made), [`app`] (the rules), [`http`] (the API), `ui` (the pages), [`feed`] (how
-//! proxies hear of it), [`cli`] (the same for people with a shell).
+//! proxies hear of it), [`cli`] (the same for people with a shell), [`ops`] (how it does).
 //!
 //! SQL never leaves `store`, status codes never leave `http` and `ui`.
 #![forbid(unsafe_code)]
@@ -14,9 +14,11 @@ pub mod app;
 pub mod cli;
 pub mod clock;
 pub mod feed;
+pub mod figures;
 pub mod http;
 pub mod listener;
 pub mod oidc;
+pub mod ops;
 pub mod scim;
 pub mod secrets;
 pub mod serve;

@@ -9,9 +9,10 @@ use tokio::sync::watch;
 
 use crate::app::App;
 use crate::listener::{Listener, Peer};
+use crate::ops::Shown;
 use crate::settings::{ListenerSettings, Settings};
 use crate::store::Store;
-use crate::{feed, http, secrets, upkeep};
+use crate::{feed, http, ops, secrets, upkeep};
 
 /// How long answers in progress may take to end once a signal has come.
 const GRACE: Duration = Duration::from_secs(5);
@@ -23,19 +24,23 @@ const GRACE: Duration = Duration::from_secs(5);
 pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     let settings = Arc::new(settings);
     let app = open(Arc::clone(&settings)).await?;
-    let api = bind("api", &settings.api).await?;
-    let feed = bind("feed", &settings.feed).await?;
+    let mut shown = Vec::new();
+    let api = bind("api", &settings.api, &mut shown).await?;
+    let feed = bind("feed", &settings.feed, &mut shown).await?;
+    let ops = Listener::bind(settings.ops, None).await;
+    let ops = ops.with_context(|| format!("cannot listen on {}", settings.ops))?;
     let (end, ended) = watch::channel(false);
     tokio::spawn(async move {
         if until_signal().await.is_ok() {
             end.send_replace(true);
         }
     });
-    println!(r#"{{"event":"ready","api":"{}","feed":"{}"}}"#, api.url()?, feed.url()?);
+    println!(r#"{{"event":"ready","api":"{}","feed":"{}","ops":"{}"}}"#, api.url()?, feed.url()?, ops.url()?);
     tokio::spawn(upkeep::keep_up(app.clone()));
     // Feeds never end by themselves: the process ends them.
     let service = feed::router(app.clone()).into_make_service_with_connect_info::<Peer>();
     tokio::spawn(axum::serve(feed, service).into_future());
+    tokio::spawn(axum::serve(ops, ops::router(app.clone(), shown).into_make_service()).into_future());
     let service = http::router(app.clone()).into_make_service_with_connect_info::<Peer>();
     let serving = axum::serve(api, service).with_graceful_shutdown(told_to_end(ended.clone()));
     let mut deadline = ended;
@@ -62,9 +67,14 @@ pub async fn open(settings: Arc<Settings>) -> anyhow::Result<App> {
     Ok(App::new(store, settings, fleet_key).await?)
 }
 
-async fn bind(name: &str, settings: &ListenerSettings) -> anyhow::Result<Listener> {
+async fn bind(
+    name: &'static str,
+    settings: &ListenerSettings,
+    shown: &mut Vec<Shown>,
+) -> anyhow::Result<Listener> {
     let tls = settings.tls.as_ref().map(|files| files.follow()).transpose();
     let tls = tls.with_context(|| format!("{name}.tls"))?;
+    shown.extend(tls.clone().map(|terms| (name, terms)));
     let address = settings.address;
     Listener::bind(address, tls).await.with_context(|| format!("cannot listen on {address}"))
 }

@@ -12,9 +12,8 @@ const EVERY: Duration = Duration::from_secs(600);
 /// Keeps up until the process ends. What fails is tried again next time.
 pub async fn keep_up(app: App) {
     loop {
-        if let Err(error) = once(&app).await {
-            tracing::error!(%error, "upkeep failed");
-        }
+        let ended = once(&app).await.inspect_err(|error| tracing::error!(%error, "upkeep failed"));
+        app.figures.upkeep(ended.is_ok().then(|| Moment::now().0 / 1000));
         tokio::time::sleep(EVERY).await;
     }
 }

@@ -49,6 +49,8 @@ fn start(arguments: &[&str]) -> (Child, Line) {
             "0",
             "--admin-port",
             "0",
+            "--admin-ops-port",
+            "0",
             "--cores",
             "1",
         ])

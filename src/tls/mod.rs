@@ -3,7 +3,6 @@
 //! | file | does |
 //! |---|---|
 //! | `files` | PEM files → certificates and keys, with what is wrong with them |
-//! | `validity` | from when to when a certificate holds |
 //! | `identity` | whom a server must prove to be |
 //! | `names` | which certificate is shown to whom |
 //! | `terms` | settings → [`Terms`], again and again |
@@ -15,16 +14,15 @@ mod files;
 mod identity;
 mod names;
 mod terms;
-mod validity;
 
 use std::sync::Arc;
 
+pub use cube_wire::validity::Validity;
 use rustls::crypto::CryptoProvider;
 
 pub use files::{FileProblem, KeyFile, TlsError, certificates, key_pair};
 pub use identity::Identity;
 pub use terms::{Loaded, Shown, Terms, TermsMaker, Warning, client_terms};
-pub use validity::Validity;
 
 /// The one provider of cryptography: ring, with rustls's choice of suites (TLS 1.3, and ECDHE with an AEAD for TLS 1.2).
 #[must_use]

@@ -116,6 +116,8 @@ cat >"$dir/admin.toml" <<'TOML'
 address = "127.0.0.1:0"
 [feed]
 address = "127.0.0.1:0"
+[ops]
+address = "127.0.0.1:0"
 [[auth_verify.rules]]
 methods = ["GET", "HEAD"]
 path = "/templates/**"

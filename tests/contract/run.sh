@@ -27,6 +27,8 @@ cat >"$state/admin.toml" <<'TOML'
 address = "127.0.0.1:0"
 [feed]
 address = "127.0.0.1:0"
+[ops]
+address = "127.0.0.1:0"
 [login]
 attempts_max = 1000000
 [pats]

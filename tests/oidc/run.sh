@@ -48,6 +48,8 @@ cat >"$state/admin.toml" <<TOML
 address = "127.0.0.1:$api"
 [feed]
 address = "127.0.0.1:0"
+[ops]
+address = "127.0.0.1:0"
 [oidc]
 issuer = "http://127.0.0.1:$issuer"
 client_id = "cube"

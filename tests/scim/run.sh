@@ -17,7 +17,7 @@ python3 -m venv "$venv"
 
 state=$(mktemp -d)
 export CUBE_ADMIN_PASSWORD=correct-horse-battery CUBE_ADMIN_CREDENTIALS=$state/login.json
-printf '[api]\naddress = "127.0.0.1:0"\n[feed]\naddress = "127.0.0.1:0"\n' >"$state/admin.toml"
+printf '[api]\naddress = "127.0.0.1:0"\n[feed]\naddress = "127.0.0.1:0"\n[ops]\naddress = "127.0.0.1:0"\n' >"$state/admin.toml"
 admin=("$bin/cube-admin" --config "$state/admin.toml" --state "$state")
 "${admin[@]}" user create --superadmin --username admin >/dev/null
 exec {ready}< <(exec "${admin[@]}" serve 2>"$state/log")

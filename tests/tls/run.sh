@@ -20,7 +20,7 @@ venv=$target/tls-venv
 
 if [ -z "${CUBE_DEMO:-}" ]; then
     . "$root/tests/programs.sh"
-    exec {demo}< <(exec "$bin/cube-demo" --no-build --json --port 0 --https-port 0 --ops-port 0 --admin-port 0)
+    exec {demo}< <(exec "$bin/cube-demo" --no-build --json --port 0 --https-port 0 --ops-port 0 --admin-port 0 --admin-ops-port 0)
     demo_pid=$!
     scratch=$(mktemp -d)
     trap 'kill -INT "$demo_pid" 2>/dev/null || true; wait "$demo_pid" 2>/dev/null || true; rm -rf "$scratch"' EXIT

@@ -14,6 +14,7 @@ use subtle::ConstantTimeEq as _;
 
 use super::{App, AppError, Asker, Principal, Via};
 use crate::clock::Moment;
+use crate::figures::{Login, Way};
 use crate::secrets;
 use crate::settings::Settings;
 use crate::store::audit::Credential;
@@ -185,9 +186,10 @@ impl App {
     ) -> Result<TokenPair, AppError> {
         let address = asker.client_ip.clone().unwrap_or_default();
         for who in [login, &address] {
-            self.logins
-                .may_try(who, Instant::now())
-                .map_err(|retry_after_s| AppError::Throttled { retry_after_s })?;
+            self.logins.may_try(who, Instant::now()).map_err(|retry_after_s| {
+                self.figures.login(Way::Password, Login::Throttled);
+                AppError::Throttled { retry_after_s }
+            })?;
         }
         let found = users::find_by_login(&mut *self.store.read().await?, login).await?;
         let (user, hash) = found.map_or((None, None), |(user, hash)| (Some(user), hash));
@@ -195,9 +197,11 @@ impl App {
         match user {
             Some(user) if holds && user.enabled => {
                 self.logins.succeeded(login);
+                self.figures.login(Way::Password, Login::Accepted);
                 self.new_login(asker, &user, Credential::Password, description).await
             }
             user => {
+                self.figures.login(Way::Password, Login::Refused);
                 self.logins.failed(login, Instant::now());
                 // Whoever tries many names comes from somewhere.
                 self.logins.failed(&address, Instant::now());

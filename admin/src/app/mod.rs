@@ -33,6 +33,7 @@ use std::sync::Arc;
 
 use cube_wire::seal::FleetKey;
 
+use crate::figures::Figures;
 use crate::oidc::provider::Provider;
 use crate::settings::Settings;
 use crate::store::Store;
@@ -60,6 +61,8 @@ pub struct App {
     pub oidc: Option<Arc<Provider>>,
     /// Slows guessing of passwords down.
     pub logins: Throttle,
+    /// What is counted.
+    pub figures: Figures,
 }
 
 impl App {
@@ -73,6 +76,7 @@ impl App {
         let logins = Throttle::new(settings.login.attempts_max, settings.login.window);
         let nodes = Nodes::load(&store).await?;
         let oidc = settings.oidc.clone().map(Provider::new).transpose().map_err(AppError::internal)?;
-        Ok(Self { store, settings, fleet_key, keys, nodes, oidc: oidc.map(Arc::new), logins })
+        let figures = Figures::new(store.changes().clone());
+        Ok(Self { store, settings, fleet_key, keys, nodes, oidc: oidc.map(Arc::new), logins, figures })
     }
 }

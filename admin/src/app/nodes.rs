@@ -124,6 +124,14 @@ impl App {
     /// [`AppError::Forbidden`].
     pub async fn list_nodes(&self, principal: &Principal) -> Result<Vec<Node>, AppError> {
         principal.as_superadmin()?;
+        self.nodes_now().await
+    }
+
+    /// The same, for whoever may see it.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub(crate) async fn nodes_now(&self) -> Result<Vec<Node>, AppError> {
         let now = feed::state(&mut *self.store.read().await?).await?;
         let shown = self.nodes.all().into_iter().map(|known| Node {
             connected: known.heard.elapsed() < CONNECTED_WITHIN,

@@ -45,6 +45,7 @@ async fn only_the_fleet(State(app): State<App>, request: Request, next: Next) ->
     let expected = app.fleet_key.node_token();
     let shown = crate::http::extract::bearer(&parts).map(str::as_bytes).unwrap_or_default();
     if !bool::from(shown.ct_eq(expected.as_bytes())) {
+        app.figures.feed_refused();
         return ApiError::from(AppError::Unauthenticated { what: "not a node of the fleet" }).into_response();
     }
     next.run(Request::from_parts(parts, body)).await

@@ -61,6 +61,7 @@ pub(super) async fn stream(
     check_node(&peer, &wanted.node)?;
     let (sender, receiver) = mpsc::channel(PIECES);
     tokio::spawn(async move {
+        let _open = app.figures.feed_opened();
         let node = wanted.node.clone();
         tracing::info!(%node, epoch = %wanted.epoch, since = wanted.since, "feed opened");
         match Stream::begin(app, sender, wanted).await {
@@ -117,6 +118,7 @@ impl Stream {
     }
 
     async fn snapshot(&mut self) -> Result<(), Ended> {
+        self.app.figures.feed_snapshot();
         let mut snapshot = self.app.store.snapshot().await?;
         self.epoch.clone_from(&snapshot.state.epoch);
         let at_ms = Moment::now().0.unsigned_abs();

@@ -40,6 +40,7 @@ pub(super) async fn store(
         match serde_json::from_slice(line) {
             Ok(record) => records.push(record),
             Err(error) => {
+                app.figures.usage_unreadable();
                 tracing::error!(node = %source.node, %error, "a usage record that cannot be read is lost")
             }
         }
@@ -49,8 +50,10 @@ pub(super) async fn store(
     // comes again.
     for records in records.chunks(RECORDS_AT_ONCE) {
         let mut tx = app.store.begin().await?;
-        added += usage::add(&mut tx, &source.node, &source.boot, records).await?;
+        let stored = usage::add(&mut tx, &source.node, &source.boot, records).await?;
         tx.commit().await?;
+        app.figures.usage(stored, records.len() as u64 - stored);
+        added += stored;
     }
     tracing::debug!(node = %source.node, told = records.len(), added, "usage");
     Ok(StatusCode::NO_CONTENT)

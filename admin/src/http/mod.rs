@@ -29,7 +29,7 @@ mod usage;
 mod users;
 mod verify;
 
-use axum::extract::Request;
+use axum::extract::{Request, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
@@ -111,7 +111,7 @@ pub fn router(app: App) -> Router {
         .fallback(nothing_here)
         .layer(middleware::from_fn_with_state(app.clone(), prefer::wait_for_nodes))
         .layer(middleware::from_fn_with_state(app.clone(), secure::demand_https))
-        .layer(middleware::from_fn(name_request))
+        .layer(middleware::from_fn_with_state(app.clone(), name_request))
         .with_state(app)
 }
 
@@ -129,8 +129,8 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Longest name that is taken over from a caller.
 const REQUEST_ID_LEN_MAX: usize = 64;
 
-/// Names each request, so that a caller, the log and the audit log can be held together; and writes one line for it.
-async fn name_request(mut request: Request, next: Next) -> Response {
+/// Names each request, so that a caller, the log and the audit log can be held together; counts it and writes one line for it.
+async fn name_request(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let harmless = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:/+=@".contains(&byte);
     let claimed = request.headers().get(&REQUEST_ID).and_then(|value| value.to_str().ok());
     let claimed =
@@ -141,7 +141,9 @@ async fn name_request(mut request: Request, next: Next) -> Response {
     let started = std::time::Instant::now();
     let mut response = next.run(request).await;
     let status = response.status();
-    let took_ms = started.elapsed().as_millis();
+    let took = started.elapsed();
+    app.figures.answered(&path, status, took);
+    let took_ms = took.as_millis();
     tracing::info!(request_id = %id, %method, %path, status = status.as_u16(), took_ms, "request");
     if status == StatusCode::METHOD_NOT_ALLOWED && response.headers().get("content-type").is_none() {
         let allow = response.headers().get("allow").cloned();

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use cube_wire::validity::Validity;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -34,6 +35,17 @@ pub struct TlsProblem {
     problem: String,
 }
 
+/// What handshakes run on.
+#[derive(Debug)]
+pub struct Terms {
+    /// As rustls wants it.
+    pub(super) config: Arc<ServerConfig>,
+    /// When the certificate that is shown expires, in Unix seconds; `None`: it does not say.
+    pub expires: Option<u64>,
+    /// Times that changed files could not be used since these were read.
+    pub refused: u64,
+}
+
 /// The only cryptography in the tree (`docs/decisions/`).
 pub(super) fn provider() -> Arc<CryptoProvider> {
     Arc::new(ring::default_provider())
@@ -44,7 +56,7 @@ impl TlsFiles {
     ///
     /// # Errors
     /// A file cannot be read or is not what it should be, or key and certificate do not belong together.
-    pub fn load(&self) -> Result<ServerConfig, TlsProblem> {
+    pub fn load(&self) -> Result<Terms, TlsProblem> {
         let of = |path: &Path, problem: String| TlsProblem { path: path.to_owned(), problem };
         let key =
             PrivateKeyDer::from_pem_file(&self.key).map_err(|error| of(&self.key, error.to_string()))?;
@@ -62,20 +74,21 @@ impl TlsFiles {
                 builder.with_client_cert_verifier(verifier.map_err(|error| of(path, error.to_string()))?)
             }
         };
-        let mut config = builder
-            .with_single_cert(certificates(&self.chain)?, key)
-            .map_err(|error| of(&self.chain, error.to_string()))?;
+        let chain = certificates(&self.chain)?;
+        let expires = chain.first().and_then(|own| Validity::of(own)).map(|validity| validity.not_after);
+        let mut config =
+            builder.with_single_cert(chain, key).map_err(|error| of(&self.chain, error.to_string()))?;
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(config)
+        Ok(Terms { config: Arc::new(config), expires, refused: 0 })
     }
 
     /// Reads them, and again whenever they have changed or SIGHUP comes. What cannot be used then is told, and the old stays.
     ///
     /// # Errors
     /// They cannot be used the first time.
-    pub fn follow(&self) -> Result<watch::Receiver<Arc<ServerConfig>>, TlsProblem> {
+    pub fn follow(&self) -> Result<watch::Receiver<Terms>, TlsProblem> {
         let mut seen = self.stamps();
-        let (sender, receiver) = watch::channel(Arc::new(self.load()?));
+        let (sender, receiver) = watch::channel(self.load()?);
         let files = self.clone();
         tokio::spawn(async move {
             let mut told = signal(SignalKind::hangup()).ok();
@@ -93,11 +106,14 @@ impl TlsFiles {
                 }
                 seen = now;
                 match files.load() {
-                    Ok(config) => {
-                        sender.send_replace(Arc::new(config));
+                    Ok(terms) => {
+                        sender.send_replace(terms);
                         tracing::info!(chain = %files.chain.display(), "certificates were read again");
                     }
-                    Err(error) => tracing::error!(%error, "new certificates cannot be used, the old stay"),
+                    Err(error) => {
+                        sender.send_modify(|terms| terms.refused += 1);
+                        tracing::error!(%error, "new certificates cannot be used, the old stay");
+                    }
                 }
             }
         });

@@ -30,7 +30,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::either::Either;
 
-pub use files::{TlsFiles, TlsProblem};
+pub use files::{Terms, TlsFiles, TlsProblem};
 
 /// How long a handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -84,7 +84,7 @@ pub struct Listener {
 
 /// Handshakes in progress, and those that have succeeded.
 struct Handshakes {
-    config: watch::Receiver<Arc<ServerConfig>>,
+    terms: watch::Receiver<Terms>,
     room: Arc<Semaphore>,
     sender: mpsc::Sender<(Stream, Peer)>,
     done: mpsc::Receiver<(Stream, Peer)>,
@@ -97,14 +97,11 @@ impl Listener {
     ///
     /// # Errors
     /// It cannot be bound.
-    pub async fn bind(
-        address: SocketAddr,
-        tls: Option<watch::Receiver<Arc<ServerConfig>>>,
-    ) -> io::Result<Self> {
+    pub async fn bind(address: SocketAddr, tls: Option<watch::Receiver<Terms>>) -> io::Result<Self> {
         let tcp = TcpListener::bind(address).await?;
-        let tls = tls.map(|config| {
+        let tls = tls.map(|terms| {
             let (sender, done) = mpsc::channel(HANDSHAKES_MAX);
-            Handshakes { config, room: Arc::new(Semaphore::new(HANDSHAKES_MAX)), sender, done }
+            Handshakes { terms, room: Arc::new(Semaphore::new(HANDSHAKES_MAX)), sender, done }
         });
         Ok(Self { tcp, tls })
     }
@@ -137,7 +134,7 @@ impl axum::serve::Listener for Listener {
             tokio::select! {
                 connection = handshakes.done.recv() => return connection.expect("one sender is here"),
                 ((stream, address), permit) = next => {
-                    let config = Arc::clone(&handshakes.config.borrow());
+                    let config = Arc::clone(&handshakes.terms.borrow().config);
                     tokio::spawn(shake_hands(stream, address, config, handshakes.sender.clone(), permit));
                 }
             }

@@ -25,6 +25,8 @@ pub struct Settings {
     pub public_url: Option<String>,
     /// Where proxies get their tables.
     pub feed: ListenerSettings,
+    /// Where monitoring asks.
+    pub ops: SocketAddr,
     /// Database and fleet key.
     pub state_dir: PathBuf,
     /// The fleet key's file.
@@ -134,6 +136,7 @@ struct File {
     api: ListenerSection,
     public: PublicSection,
     feed: ListenerSection,
+    ops: OpsSection,
     state: StateSection,
     trusted_proxies: TrustedSection,
     login: LoginSection,
@@ -164,6 +167,12 @@ struct ListenerSection {
     address: Option<String>,
     plain_beyond_loopback: Option<bool>,
     tls: Option<TlsSection>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct OpsSection {
+    address: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -254,6 +263,7 @@ impl Settings {
         let settings = Self {
             api: problems.listener("api", file.api, "127.0.0.1:8081"),
             feed: problems.listener("feed", file.feed, "127.0.0.1:8082"),
+            ops: problems.address("ops.address", file.ops.address, "127.0.0.1:9465"),
             fleet_key_file: file.state.fleet_key_file.unwrap_or_else(|| directory.join("fleet.key")),
             state_dir: directory,
             trusted_proxies: problems.cidrs("trusted_proxies.cidrs", file.trusted_proxies.cidrs),

@@ -34,7 +34,7 @@ pub mod usage;
 pub mod users;
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{
@@ -43,6 +43,7 @@ use sqlx::sqlite::{
 use sqlx::{Sqlite, SqliteConnection};
 use tokio::sync::watch;
 
+use crate::figures::Changes;
 pub use tx::{AuditEntry, Committed, WriteTx};
 
 /// Connections that read. Each is a thread with a page cache of its own.
@@ -120,6 +121,7 @@ pub struct Store {
     writer: SqlitePool,
     /// The newest committed generation; the feed waits on it.
     generation: watch::Sender<u64>,
+    changes: Changes,
 }
 
 impl Store {
@@ -154,7 +156,7 @@ impl Store {
         let readers = SqlitePoolOptions::new().max_connections(READERS).acquire_timeout(PATIENCE);
         let readers =
             readers.connect_with(options.pragma("query_only", "true").pragma("temp_store", "memory")).await?;
-        let store = Self { readers, writer, generation: watch::Sender::new(0) };
+        let store = Self { readers, writer, generation: watch::Sender::new(0), changes: Changes::default() };
         let state = feed::state(&mut *store.read().await?).await?;
         store.generation.send_replace(state.generation);
         Ok(store)
@@ -173,14 +175,22 @@ impl Store {
     /// # Errors
     /// The writer before did not end in half a minute.
     pub async fn begin(&self) -> Result<WriteTx, StoreError> {
+        let asked = Instant::now();
         let inner = self.writer.begin_with("BEGIN IMMEDIATE").await?;
-        Ok(WriteTx::new(inner, self.generation.clone()))
+        self.changes.began(asked.elapsed());
+        Ok(WriteTx::new(inner, self.generation.clone(), self.changes.clone()))
     }
 
     /// Tells of each new generation.
     #[must_use]
     pub fn generations(&self) -> watch::Receiver<u64> {
         self.generation.subscribe()
+    }
+
+    /// How long changes take.
+    #[must_use]
+    pub const fn changes(&self) -> &Changes {
+        &self.changes
     }
 
     /// Ends all connections; what was committed is in the file.

@@ -7,6 +7,7 @@
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
+use std::time::Instant;
 
 use cube_wire::feed::ChangeLine;
 use cube_wire::{DomainId, Key, PatId, UserId};
@@ -17,6 +18,7 @@ use uuid::Uuid;
 use super::audit::Credential;
 use super::{StoreError, derive, published};
 use crate::clock::Moment;
+use crate::figures::Changes;
 
 /// One management action, as it is remembered. Never contains a secret.
 #[derive(Clone, Debug, Default)]
@@ -77,11 +79,17 @@ pub struct WriteTx {
     touched: BTreeSet<Key>,
     audit: Vec<AuditEntry>,
     newest: watch::Sender<u64>,
+    began: Instant,
+    changes: Changes,
 }
 
 impl WriteTx {
-    pub(super) fn new(inner: Transaction<'static, Sqlite>, newest: watch::Sender<u64>) -> Self {
-        Self { inner, touched: BTreeSet::new(), audit: Vec::new(), newest }
+    pub(super) fn new(
+        inner: Transaction<'static, Sqlite>,
+        newest: watch::Sender<u64>,
+        changes: Changes,
+    ) -> Self {
+        Self { inner, touched: BTreeSet::new(), audit: Vec::new(), newest, began: Instant::now(), changes }
     }
 
     /// The connection, for functions that only read.
@@ -113,8 +121,9 @@ impl WriteTx {
             true => None,
             false => Some(self.log(now, &touched).await?),
         };
-        let Self { inner, newest, .. } = self;
+        let Self { inner, newest, began, changes, .. } = self;
         inner.commit().await?;
+        changes.committed(began.elapsed());
         if let Some(generation) = generation {
             let _ = COMMITTED.try_with(|committed| committed.set(committed.get().max(Some(generation))));
             // Two commits may get here in the other order than they were made in.

@@ -10,6 +10,7 @@ mod feed;
 mod invitations;
 mod models;
 mod oidc;
+mod ops;
 mod pats;
 mod prefer;
 mod reports;

@@ -4,11 +4,12 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use cube_wire::feed::NodeReport;
 use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig};
 
+use crate::ops::Scrape;
 use crate::support::{ADMIN, Server, json, node_token};
 
 /// Has a certificate issued by the authority of a state directory.
@@ -93,6 +94,14 @@ fn replaced_certificates_are_used_and_broken_ones_are_not() {
     std::fs::write(&key, "no key").expect("written");
     std::thread::sleep(Duration::from_secs(3));
     assert_eq!(agent(&kept, None).get(&url).call().expect("an answer").status(), 200, "the old ones stay");
+    let told = Scrape::of(&server);
+    for listener in ["api", "feed"] {
+        let of = |name: &str| told.figure(&format!(r#"{name}{{listener="{listener}"}}"#));
+        assert!(of("cube_admin_tls_files_refused") >= 1.0);
+        let expiry =
+            UNIX_EPOCH + Duration::from_secs_f64(of("cube_admin_tls_certificate_expiry_timestamp_seconds"));
+        assert!(expiry > SystemTime::now(), "{listener}: {expiry:?}");
+    }
     std::fs::write(&key, good).expect("written");
 
     issue(&server, "other", "feed-cert", "127.0.0.1", &files);
@@ -103,6 +112,7 @@ fn replaced_certificates_are_used_and_broken_ones_are_not() {
         std::thread::sleep(Duration::from_millis(100));
     }
     assert!(agent(&kept, None).get(&url).call().is_err(), "new connections get the new one");
+    assert_eq!(Scrape::of(&server).figure(r#"cube_admin_tls_files_refused{listener="api"}"#), 0.0);
 }
 
 #[test]

@@ -7,7 +7,7 @@
 //! Read in this order: [`ids`] (who and what), [`operation`] (may do what), [`operations`] (by
 //! which method and path), [`pat`], [`api_key`] and [`jwt`] (the credentials
 //! that say who), [`record`] (one line of a snapshot), [`matching`] (when a routing rule holds), [`read`] (many lines), [`feed`]
-//! (how they travel), [`seal`] (what of it is secret).
+//! (how they travel), [`seal`] (what of it is secret), [`validity`] (how long a certificate holds).
 #![forbid(unsafe_code)]
 
 pub mod api_key;
@@ -25,6 +25,7 @@ pub mod pat;
 pub mod read;
 pub mod record;
 pub mod seal;
+pub mod validity;
 
 pub use cidr::Cidr;
 pub use ids::{ClusterId, DomainId, PatId, UserId};

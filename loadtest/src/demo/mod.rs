@@ -42,6 +42,9 @@ pub struct Options {
     /// Port of cube-admin; as `port`, from 8081.
     #[arg(long)]
     pub admin_port: Option<u16>,
+    /// Port of cube-admin's metrics and readiness; as `port`, from 9465.
+    #[arg(long)]
+    pub admin_ops_port: Option<u16>,
     /// Threads of the proxy; without it one per CPU.
     #[arg(long)]
     pub cores: Option<usize>,
@@ -71,6 +74,8 @@ pub struct Line {
     pub ops: String,
     /// `http://host:port` of cube-admin: its API and UI.
     pub admin: String,
+    /// `http://host:port` of its metrics and readiness.
+    pub admin_ops: String,
     /// The superadmin's name there.
     pub user: String,
     /// And password.

@@ -83,7 +83,10 @@ fn addresses(options: &Options) -> Result<Addresses> {
     let admin = address_apart(options.admin_port, 8081, "cube-admin", &[data, ops], options.json)?;
     // Nobody but the proxy needs to know this one.
     let feed = address_apart(Some(0), 0, "the feed", &[data, ops, admin], options.json)?;
-    Ok(Addresses { data, ops, admin, feed })
+    let given = [data, ops, admin, feed];
+    let admin_ops =
+        address_apart(options.admin_ops_port, 9465, "cube-admin's ops listener", &given, options.json)?;
+    Ok(Addresses { data, ops, admin, feed, admin_ops })
 }
 
 /// Has the proxy make a certificate for localhost. Returns where it will serve with it, and what its settings say of it.
@@ -93,8 +96,8 @@ fn certificates(
     state: &State,
     addresses: &Addresses,
 ) -> Result<(SocketAddr, String)> {
-    let Addresses { data, ops, admin, feed } = addresses;
-    let given = [*data, *ops, *admin, *feed];
+    let Addresses { data, ops, admin, feed, admin_ops } = addresses;
+    let given = [*data, *ops, *admin, *feed, *admin_ops];
     let https = address_apart(options.https_port, 8443, "HTTPS", &given, options.json)?;
     let directory = std::path::absolute(state.directory.join("tls"))?;
     let made = Command::new(proxy).arg("dev-cert").arg("--dir").arg(&directory).output();
@@ -306,6 +309,7 @@ fn line(
         ca: state.directory.join("tls/ca.pem"),
         ops: format!("http://{}", addresses.ops),
         admin: format!("http://{}", addresses.admin),
+        admin_ops: format!("http://{}", addresses.admin_ops),
         user: world::ADMIN.to_owned(),
         password: cast.password,
         domain: service.alias.clone(),
@@ -330,13 +334,14 @@ fn print(options: &Options, line: &Line) -> Result<()> {
     if options.json {
         writeln!(out, "{}", serde_json::to_string(line)?)?;
     } else {
-        let Line { origin, https, ops, admin, user, password, domain, model, pat, upstream, state, .. } =
-            line;
-        let (state, ca) = (state.display(), line.ca.display());
+        let Line {
+            origin, https, ops, admin, admin_ops, user, password, domain, model, pat, upstream, ..
+        } = line;
+        let (state, ca) = (line.state.display(), line.ca.display());
         let model = serde_json::to_string(model)?;
         writeln!(
             out,
-            "cube-proxy {origin} → {upstream}\ncube-admin {admin}\npages      {origin}/ui/, user {user}, password {password}\nmetrics    {ops}/metrics\n\
+            "cube-proxy {origin} → {upstream}\ncube-admin {admin}\npages      {origin}/ui/, user {user}, password {password}\nmetrics    {ops}/metrics, {admin_ops}/metrics\n\
              state      {state}\n\n\
              Stream a completion through it (Ctrl-C here ends the demo):\n\n\
              curl -N {origin}/proxy/{domain}/v1/chat/completions \\\n  \

@@ -159,14 +159,14 @@ fn kill(child: &mut Option<Child>) {
 fn free_addresses() -> Result<Addresses> {
     const FIRST: u16 = 20_000;
     const COUNT: u16 = 10_000;
-    let start = u16::try_from(std::process::id() * 4 % u32::from(COUNT)).unwrap_or(0);
+    let start = u16::try_from(std::process::id() * 5 % u32::from(COUNT)).unwrap_or(0);
     let ports = (0..COUNT).map(|step| FIRST + (start + step) % COUNT);
     let mut bound = ports.filter_map(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok());
     let mut next = || bound.next().context("no port is free");
     // All held at once, so that they differ.
-    let held = [next()?, next()?, next()?, next()?];
-    let [data, ops, admin, feed] = [0, 1, 2, 3].map(|at: usize| held[at].local_addr());
-    Ok(Addresses { data: data?, ops: ops?, admin: admin?, feed: feed? })
+    let held = [next()?, next()?, next()?, next()?, next()?];
+    let [data, ops, admin, feed, admin_ops] = [0, 1, 2, 3, 4].map(|at: usize| held[at].local_addr());
+    Ok(Addresses { data: data?, ops: ops?, admin: admin?, feed: feed?, admin_ops: admin_ops? })
 }
 
 /// One kept-alive connection to the proxy, and so to one of its cores. When the proxy ends it after an answer (it takes only so many

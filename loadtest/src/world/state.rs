@@ -21,6 +21,7 @@ pub(crate) struct Addresses {
     pub(crate) ops: SocketAddr,
     pub(crate) admin: SocketAddr,
     pub(crate) feed: SocketAddr,
+    pub(crate) admin_ops: SocketAddr,
 }
 
 impl State {
@@ -69,8 +70,8 @@ impl State {
     pub(crate) fn write_admin_settings(&self, addresses: &Addresses, more: &str) -> Result<PathBuf> {
         let directory = quoted(&self.admin_state())?;
         let text = format!(
-            "# Written by the demo; overwritten by its next run.\n[api]\naddress = \"{}\"\n\n[feed]\naddress = \"{}\"\n\n[state]\ndirectory = {directory}\n{more}",
-            addresses.admin, addresses.feed
+            "# Written by the demo; overwritten by its next run.\n[api]\naddress = \"{}\"\n\n[feed]\naddress = \"{}\"\n\n[ops]\naddress = \"{}\"\n\n[state]\ndirectory = {directory}\n{more}",
+            addresses.admin, addresses.feed, addresses.admin_ops
         );
         self.write("admin.toml", &text)
     }
@@ -83,7 +84,7 @@ impl State {
         cores: Option<usize>,
         tls: &str,
     ) -> Result<PathBuf> {
-        let Addresses { data, ops, admin, feed } = addresses;
+        let Addresses { data, ops, admin, feed, admin_ops: _ } = addresses;
         let cores = cores.map_or_else(String::new, |count| format!("[cores]\ncount = {count}\n\n"));
         let key = quoted(&self.admin_state().join("fleet.key"))?;
         let state = quoted(&self.directory.join("proxy"))?;

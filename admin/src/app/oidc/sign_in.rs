@@ -14,6 +14,7 @@ use crate::app::logins::TokenPair;
 use crate::app::scim::users::username_for;
 use crate::app::{App, AppError, Asker};
 use crate::clock::Moment;
+use crate::figures::{Login, Way};
 use crate::oidc::exchange::Binding;
 use crate::oidc::fetch::IssuerFault;
 use crate::oidc::provider::{Known, Provider};
@@ -133,6 +134,22 @@ impl App {
     /// # Errors
     /// [`AppError::Unauthenticated`], the same for every reason; [`AppError::Unavailable`] if the issuer does not answer.
     pub async fn finish_sign_in(
+        &self,
+        asker: &Asker,
+        came: Came<'_>,
+        description: &str,
+    ) -> Result<SignedIn, AppError> {
+        let ended = self.come_back(asker, came, description).await;
+        let outcome = match &ended {
+            Ok(_) => Login::Accepted,
+            Err(AppError::Unauthenticated { .. }) => Login::Refused,
+            Err(_) => Login::Failed,
+        };
+        self.figures.login(Way::Issuer, outcome);
+        ended
+    }
+
+    async fn come_back(
         &self,
         asker: &Asker,
         came: Came<'_>,

@@ -18,6 +18,8 @@ pub(crate) struct Server {
     pub(crate) api: String,
     /// `http://127.0.0.1:…`
     pub(crate) feed: String,
+    /// The same of its ops listener.
+    pub(crate) ops: String,
     /// The superadmin's access token.
     pub(crate) admin: String,
 }
@@ -66,7 +68,7 @@ impl Server {
     pub(crate) fn start_with(settings: &str) -> Self {
         let state = std::env::temp_dir().join(format!("cube-admin-test-{}", uuid::Uuid::new_v4().simple()));
         std::fs::create_dir(&state).expect("a directory for the test's state");
-        let addresses = "[api]\naddress = \"127.0.0.1:0\"\n[feed]\naddress = \"127.0.0.1:0\"\n";
+        let addresses = "[api]\naddress = \"127.0.0.1:0\"\n[feed]\naddress = \"127.0.0.1:0\"\n[ops]\naddress = \"127.0.0.1:0\"\n";
         std::fs::write(state.join("admin.toml"), format!("{addresses}{settings}")).expect("a settings file");
         let mut making = command(&state, &["user", "create", "--superadmin", "--username", ADMIN.0]);
         let mut making = making.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().expect("it starts");
@@ -74,8 +76,8 @@ impl Server {
         writeln!(input, "{}", ADMIN.1).expect("it reads the password");
         drop(input);
         assert!(making.wait().expect("it ends").success(), "no first superadmin");
-        let (process, api, feed) = spawn(&state);
-        let mut server = Self { process, state, api, feed, admin: String::new() };
+        let (process, [api, feed, ops]) = spawn(&state);
+        let mut server = Self { process, state, api, feed, ops, admin: String::new() };
         server.admin = server.log_in(ADMIN.0, ADMIN.1);
         server
     }
@@ -89,8 +91,7 @@ impl Server {
     pub(crate) fn kill_and_restart(&mut self) {
         self.process.kill().expect("it runs");
         self.process.wait().expect("it ends");
-        let (process, api, feed) = spawn(&self.state);
-        (self.process, self.api, self.feed) = (process, api, feed);
+        (self.process, [self.api, self.feed, self.ops]) = spawn(&self.state);
     }
 
     /// Every file of the state directory, one after the other: the database with its log, and the program's log.
@@ -210,7 +211,7 @@ fn command(state: &Path, arguments: &[&str]) -> Command {
     command
 }
 
-fn spawn(state: &Path) -> (Child, String, String) {
+fn spawn(state: &Path) -> (Child, [String; 3]) {
     let mut process = command(state, &["serve"]).stdout(Stdio::piped()).spawn().expect("it starts");
     let mut line = String::new();
     let output = process.stdout.take().expect("piped");
@@ -218,7 +219,7 @@ fn spawn(state: &Path) -> (Child, String, String) {
     let log = || std::fs::read_to_string(state.join("log")).unwrap_or_default();
     let ready: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("not ready: {line} {}", log()));
     let address = |name: &str| ready[name].as_str().unwrap_or_default().to_owned();
-    (process, address("api"), address("feed"))
+    (process, ["api", "feed", "ops"].map(address))
 }
 
 /// What a node of the fleet shows.

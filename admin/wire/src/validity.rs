@@ -1,4 +1,4 @@
-//! From when to when a certificate holds: the one thing in it that rustls knows and does not say.
+//! From when to when a certificate holds: the one thing in it that rustls knows and does not say. Both programs export it.
 
 /// Both ends, included, in Unix seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,0 +1,170 @@
+//! How things are when `/metrics` is asked for.
+
+use std::path::Path;
+use std::sync::atomic::AtomicU64;
+
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::Registry;
+
+use super::Shown;
+use crate::app::App;
+use crate::clock::Moment;
+
+/// A gauge that is never below zero.
+type Count = Gauge<u64, AtomicU64>;
+type By = Family<[(&'static str, String); 1], Count>;
+
+pub(super) struct Gauges {
+    generation: Count,
+    database_up: Count,
+    database_bytes: By,
+    nodes: By,
+    node_lag: By,
+    node_seen: By,
+    certificate_expiry: By,
+    certificates_refused: By,
+    resident: Count,
+    descriptors: Count,
+    started: Count,
+}
+
+impl Gauges {
+    /// Names everything. The process is taken to start now.
+    pub(super) fn register(registry: &mut Registry) -> Self {
+        let gauges = Self {
+            generation: Count::default(),
+            database_up: Count::default(),
+            database_bytes: By::default(),
+            nodes: By::default(),
+            node_lag: By::default(),
+            node_seen: By::default(),
+            certificate_expiry: By::default(),
+            certificates_refused: By::default(),
+            resident: Count::default(),
+            descriptors: Count::default(),
+            started: Count::default(),
+        };
+        gauges.started.set(unix_s());
+        registry.register("process_resident_memory_bytes", "Resident memory", gauges.resident.clone());
+        registry.register("process_open_fds", "Open file descriptors", gauges.descriptors.clone());
+        registry.register(
+            "process_start_time_seconds",
+            "Start of the process in Unix time",
+            gauges.started.clone(),
+        );
+        let own = registry.sub_registry_with_prefix("cube_admin");
+        own.register(
+            "build",
+            "The version of the program",
+            Info::new([("version", env!("CARGO_PKG_VERSION"))]),
+        );
+        own.register("generation", "The newest generation of tables", gauges.generation.clone());
+        own.register(
+            "database_up",
+            "1 if the database answers within two seconds",
+            gauges.database_up.clone(),
+        );
+        own.register(
+            "database_bytes",
+            "Size of the database: its file, and what is written but not yet in it (wal)",
+            gauges.database_bytes.clone(),
+        );
+        own.register(
+            "nodes",
+            "Proxies that were ever seen, by whether they are heard now",
+            gauges.nodes.clone(),
+        );
+        own.register(
+            "node_lag_generations",
+            "Generations that a connected proxy has yet to adopt",
+            gauges.node_lag.clone(),
+        );
+        own.register(
+            "node_last_seen_timestamp_seconds",
+            "When a proxy was last heard, in Unix time",
+            gauges.node_seen.clone(),
+        );
+        own.register(
+            "tls_certificate_expiry_timestamp_seconds",
+            "When the certificate that a listener shows expires, in Unix time",
+            gauges.certificate_expiry.clone(),
+        );
+        own.register(
+            "tls_files_refused",
+            "Times that changed certificate files could not be used since those in use were read",
+            gauges.certificates_refused.clone(),
+        );
+        gauges
+    }
+
+    /// Looks at everything.
+    ///
+    /// * `generation`: `None` if the database does not answer.
+    pub(super) async fn set(&self, app: &App, shown: &[Shown], generation: Option<u64>) {
+        self.database_up.set(generation.is_some().into());
+        if let Some(generation) = generation {
+            self.generation.set(generation);
+            self.set_nodes(app).await;
+        }
+        let file = app.settings.database_file();
+        for (name, path) in [("main", &file), ("wal", &sibling(&file, "-wal"))] {
+            let bytes = std::fs::metadata(path).map_or(0, |metadata| metadata.len());
+            set(&self.database_bytes, "file", name, bytes);
+        }
+        for (listener, terms) in shown {
+            let terms = terms.borrow();
+            if let Some(expires) = terms.expires {
+                set(&self.certificate_expiry, "listener", listener, expires);
+            }
+            set(&self.certificates_refused, "listener", listener, terms.refused);
+        }
+        if let Some(bytes) = resident_bytes() {
+            self.resident.set(bytes);
+        }
+        if let Ok(descriptors) = std::fs::read_dir("/proc/self/fd") {
+            // One of them is the directory that is being read.
+            self.descriptors.set((descriptors.count() as u64).saturating_sub(1));
+        }
+    }
+
+    async fn set_nodes(&self, app: &App) {
+        let Ok(nodes) = app.nodes_now().await else { return };
+        // Nodes can be forgotten.
+        for family in [&self.node_lag, &self.node_seen] {
+            family.clear();
+        }
+        let connected = nodes.iter().filter(|node| node.connected).count();
+        set(&self.nodes, "state", "connected", connected as u64);
+        set(&self.nodes, "state", "away", (nodes.len() - connected) as u64);
+        for node in nodes {
+            let name = &node.report.node;
+            set(&self.node_seen, "node", name, (node.last_seen.0 / 1000).unsigned_abs());
+            if let Some(lag) = node.lag.filter(|_| node.connected) {
+                set(&self.node_lag, "node", name, lag);
+            }
+        }
+    }
+}
+
+fn set(family: &By, label: &'static str, value: &str, figure: u64) {
+    family.get_or_create(&[(label, value.to_owned())]).set(figure);
+}
+
+fn sibling(file: &Path, suffix: &str) -> std::path::PathBuf {
+    let mut name = file.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+fn unix_s() -> u64 {
+    (Moment::now().0 / 1000).unsigned_abs()
+}
+
+fn resident_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let kibibytes = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kibibytes: u64 = kibibytes.trim().strip_suffix(" kB")?.parse().ok()?;
+    Some(kibibytes << 10)
+}
