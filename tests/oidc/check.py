@@ -3,12 +3,17 @@
 
     check.py PAGES ISSUER DRIVER        origins of cube-admin, the provider and chromedriver
 
+The superadmin `admin` has the password of the variable CUBE_ADMIN_PASSWORD.
+
 1. By plain requests with a cookie jar: there and back, refused there, an address that is not verified, a code that comes twice.
 2. In Chromium: the button, the provider's own form, and a session at the end, with our policy for pages and its rules for cookies in force.
+3. In Chromium: a superadmin finds that account on the user's page, and removes the link.
 """
 
+import contextlib
 import http.cookiejar
 import json
+import os
 import sys
 import time
 import urllib.error
@@ -106,31 +111,77 @@ def until(what, wanted):
         time.sleep(0.1)
 
 
+class Chromium:
+    """One browser, with an empty profile."""
+
+    def __init__(self):
+        options = {"binary": "/usr/bin/chromium", "args": ["--headless=new", "--no-sandbox", "--disable-dev-shm-usage"]}
+        wanted = {"capabilities": {"alwaysMatch": {"browserName": "chrome", "goog:chromeOptions": options}}}
+        self.session = "/session/" + driver("POST", "/session", wanted)["sessionId"]
+
+    def close(self):
+        driver("DELETE", self.session)
+
+    def element(self, selector):
+        found = driver("POST", f"{self.session}/element", {"using": "css selector", "value": selector})
+        return f"{self.session}/element/{next(iter(found.values()))}"
+
+    def press(self, selector):
+        driver("POST", self.element(selector) + "/click", {})
+
+    def write(self, selector, text):
+        driver("POST", self.element(selector) + "/value", {"text": text})
+
+    def go(self, path):
+        driver("POST", f"{self.session}/url", {"url": PAGES + path})
+
+    def script(self, text):
+        return driver("POST", f"{self.session}/execute/sync", {"script": text, "args": []})
+
+    def until_at(self, start):
+        """Waits for the address to begin like this."""
+        address = lambda: driver("GET", f"{self.session}/url")
+        until(address, lambda: address().startswith(start))
+
+    def until_says(self, words):
+        """Waits for words on the page."""
+        text = lambda: self.script("return document.querySelector('main')?.innerText ?? ''")
+        until(text, lambda: words in text())
+
+
 def in_chromium():
-    options = {"binary": "/usr/bin/chromium", "args": ["--headless=new", "--no-sandbox", "--disable-dev-shm-usage"]}
-    wanted = {"capabilities": {"alwaysMatch": {"browserName": "chrome", "goog:chromeOptions": options}}}
-    session = "/session/" + driver("POST", "/session", wanted)["sessionId"]
-    try:
-        address = lambda: driver("GET", f"{session}/url")
-        script = lambda text: driver("POST", f"{session}/execute/sync", {"script": text, "args": []})
+    with contextlib.closing(Chromium()) as browser:
+        browser.go("/ui/account")
+        browser.until_at(f"{PAGES}/ui/sign-in?next=%2Fui%2Faccount")
+        browser.press("#elsewhere")
+        browser.until_at(f"{ISSUER}/oauth2/authorize?")
+        browser.write("input[name=sub]", "ada")
+        browser.press("form button[type=submit]")
+        browser.until_at(f"{PAGES}/ui/account")
+        assert "ada@example.org" in browser.script("return document.documentElement.innerHTML")
+        assert browser.script("return document.cookie") == "", "no cookie is for scripts"
 
-        def element(selector):
-            found = driver("POST", f"{session}/element", {"using": "css selector", "value": selector})
-            return f"{session}/element/{next(iter(found.values()))}"
 
-        driver("POST", f"{session}/url", {"url": f"{PAGES}/ui/account"})
-        until(address, lambda: address() == f"{PAGES}/ui/sign-in?next=%2Fui%2Faccount")
-        driver("POST", element("#elsewhere") + "/click", {})
-        until(address, lambda: address().startswith(f"{ISSUER}/oauth2/authorize?"))
-        driver("POST", element("input[name=sub]") + "/value", {"text": "ada"})
-        driver("POST", element("form button[type=submit]") + "/click", {})
-        until(address, lambda: address() == f"{PAGES}/ui/account")
-        assert "ada@example.org" in script("return document.documentElement.innerHTML")
-        assert script("return document.cookie") == "", "no cookie is for scripts"
-    finally:
-        driver("DELETE", session)
+def link_in_chromium():
+    with contextlib.closing(Chromium()) as browser:
+        browser.go("/ui/sign-in?next=%2Fui%2Fusers")
+        browser.write("#f-username", "admin")
+        browser.write("#f-password", os.environ["CUBE_ADMIN_PASSWORD"])
+        browser.press("form.sign-in button[type=submit]")
+        browser.until_at(f"{PAGES}/ui/users")
+        browser.until_says("ada@example.org")
+        row = "[...document.querySelectorAll('tbody tr')].find(row => row.innerText.includes('ada@example.org'))"
+        ada = browser.script(f"return {row}.querySelector('a').pathname")
+        browser.go(ada)
+        browser.until_says(f"Linked to an account at {ISSUER}")
+        assert browser.script("return document.querySelector('#f-subject').value") == "ada"
+        browser.press("a[href$='/unlink']")
+        browser.until_says("Whoever is “ada”")
+        browser.press("form.confirm button")
+        browser.until_says(f"Not linked to an account at {ISSUER}")
 
 
 by_requests()
 in_chromium()
-print("signed in at another's provider: by requests and in Chromium")
+link_in_chromium()
+print("signed in at another's provider: by requests and in Chromium; the link seen and removed")
