@@ -91,12 +91,12 @@ fn a_connection_that_its_server_closed_is_not_taken_for_what_is_sent_once() {
         assert_eq!(connection.request().text(), "{}");
         connection.send(json_answer("{}"));
         if at_once {
-            parting(connection);
+            connection.part(parting);
             assert_eq!(caller.response().status(), 200, "round {round}");
         } else {
             assert_eq!(caller.response().status(), 200, "round {round}");
             thread::sleep(Duration::from_millis(5 * (round as u64 % 4)));
-            parting(connection);
+            connection.part(parting);
         }
     }
     assert_eq!(proxy.records(30).iter().filter(|record| record["status"] == 200).count(), 30);
@@ -199,33 +199,6 @@ fn a_kept_connection_that_has_cooled_serves_only_what_may_be_sent_again() {
     assert_eq!(caller.response().status(), 200);
 }
 
-/// Its server counts from when it sent the end of its answer, so we do not count from when a slow caller has taken it.
-#[test]
-fn a_connection_cools_while_its_answer_waits_for_a_slow_caller() {
-    let api = Upstream::bind();
-    let proxy = open(&api).start();
-    // Just more than the way to the caller holds: then all the rest lies unread in the proxy's own socket.
-    for blocks in 4.. {
-        let mut caller = proxy.cross();
-        caller.send(post("/a", "", "{}"));
-        let mut connection = api.accept();
-        connection.request();
-        let body = "x".repeat(blocks * 32 * 1024);
-        connection.send(json_answer(&body));
-        if connection.wait_until_taken() {
-            assert_eq!(caller.response().body.len(), body.len());
-            continue;
-        }
-        thread::sleep(COOLED);
-        assert_eq!(caller.response().body.len(), body.len());
-        let mut next = proxy.cross();
-        next.send(post("/b", "", "{}"));
-        let mut new = api.accept();
-        assert_eq!(new.request().target(), "/b");
-        return;
-    }
-}
-
 /// A proxy before an API behind TLS, and what that serves with.
 fn sealed(api: &Upstream) -> (Proxy, Pair) {
     let mut launch = open(api);
@@ -272,17 +245,14 @@ fn a_connection_inside_tls_that_its_server_closed_is_not_taken_for_what_is_sent_
             assert_eq!(connection.request().text(), "{}");
             connection.send(json_answer("{}"));
             assert_eq!(caller.response().status(), 200, "round {round}");
-            match round % 3 {
-                0 => drop(connection),
-                1 => {
-                    connection.finish_sending();
-                    open.push(connection);
+            open.extend(connection.part(|mut connection| {
+                match round % 3 {
+                    0 => return None,
+                    1 => connection.finish_sending(),
+                    _ => assert!(connection.offer(REQUEST_TIMEOUT)),
                 }
-                _ => {
-                    connection.offer(REQUEST_TIMEOUT);
-                    open.push(connection);
-                }
-            }
+                Some(connection)
+            }));
         }
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::kernel::unread_at;
+use super::kernel::{is_quiet_at, unread_at};
 use super::message::{Framing, Message, unchunk, unchunk_cut};
 
 /// How long a test waits for something that must happen. Far above what anything takes: a test that fails by it
@@ -164,17 +164,13 @@ impl Connection {
     }
 
     /// Waits until the other side, a process on this machine, has read all that was sent; gives up quietly after
-    /// a while, because a peer may have a good reason not to read. Whether it has.
-    pub(crate) fn wait_until_taken(&self) -> bool {
+    /// a while, because a peer may have a good reason not to read.
+    pub(crate) fn wait_until_taken(&self) {
         let patience = Instant::now() + GLANCE;
         let (here, there) = self.between;
-        while unread_at(there, here).is_some_and(|unread| unread > 0) {
-            if Instant::now() > patience {
-                return false;
-            }
+        while Instant::now() < patience && unread_at(there, here).is_some_and(|unread| unread > 0) {
             thread::yield_now();
         }
-        true
     }
 
     /// The same, for a peer that has no reason not to read: however busy the machine is.
@@ -185,6 +181,18 @@ impl Connection {
             assert!(Instant::now() < patience, "it is not read");
             thread::yield_now();
         }
+    }
+
+    /// Parts with the connection, and waits until the other side's kernel knows: its process may have heard of it or not.
+    pub(crate) fn part<T>(self, parting: impl FnOnce(Self) -> T) -> T {
+        let patience = Instant::now() + PATIENCE;
+        let (here, there) = self.between;
+        let parted = parting(self);
+        while is_quiet_at(there, here) {
+            assert!(Instant::now() < patience, "the other side has not been told");
+            thread::yield_now();
+        }
+        parted
     }
 
     /// No more bytes from here; the other direction stays open.
