@@ -199,6 +199,37 @@ fn a_kept_connection_that_has_cooled_serves_only_what_may_be_sent_again() {
     assert_eq!(caller.response().status(), 200);
 }
 
+/// Its server counts from when its answer ended, so we do not count from when a slow caller has taken it.
+#[test]
+fn a_connection_cools_while_its_answer_waits_for_a_slow_caller() {
+    let api = Upstream::bind();
+    let proxy = open(&api).start();
+    let is_in_use = || proxy.metrics().sum("cube_proxy_upstream_connections", &["state=\"active\""]) > 0.0;
+    // Just more than the way to the caller holds: the proxy has read all of it, and cannot be rid of the end.
+    for blocks in 1..1000 {
+        let mut caller = proxy.cross();
+        caller.send(post("/a", "", "{}"));
+        let mut connection = api.accept();
+        connection.request();
+        let body = "x".repeat(blocks * 96 * 1024);
+        connection.send(json_answer(&body));
+        connection.wait_until_taken();
+        if is_in_use() {
+            thread::sleep(COOLED);
+        }
+        if !is_in_use() {
+            assert_eq!(caller.response().body.len(), body.len());
+            continue;
+        }
+        assert_eq!(caller.response().body.len(), body.len());
+        let mut next = proxy.cross();
+        next.send(post("/b", "", "{}"));
+        assert_eq!(api.accept().request().target(), "/b");
+        return;
+    }
+    panic!("nothing waited for its caller");
+}
+
 /// A proxy before an API behind TLS, and what that serves with.
 fn sealed(api: &Upstream) -> (Proxy, Pair) {
     let mut launch = open(api);
