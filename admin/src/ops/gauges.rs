@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicU64;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
-use prometheus_client::registry::Registry;
+use prometheus_client::registry::{Metric, Registry};
 
 use super::Shown;
 use crate::app::App;
@@ -27,76 +27,46 @@ pub(super) struct Gauges {
     certificates_refused: By,
     resident: Count,
     descriptors: Count,
-    started: Count,
 }
 
 impl Gauges {
-    /// Names everything. The process is taken to start now.
+    /// Makes and names everything. The process is taken to start now.
     pub(super) fn register(registry: &mut Registry) -> Self {
-        let gauges = Self {
-            generation: Count::default(),
-            database_up: Count::default(),
-            database_bytes: By::default(),
-            nodes: By::default(),
-            node_lag: By::default(),
-            node_seen: By::default(),
-            certificate_expiry: By::default(),
-            certificates_refused: By::default(),
-            resident: Count::default(),
-            descriptors: Count::default(),
-            started: Count::default(),
-        };
-        gauges.started.set(unix_s());
-        registry.register("process_resident_memory_bytes", "Resident memory", gauges.resident.clone());
-        registry.register("process_open_fds", "Open file descriptors", gauges.descriptors.clone());
-        registry.register(
-            "process_start_time_seconds",
-            "Start of the process in Unix time",
-            gauges.started.clone(),
-        );
+        let mut count = |name, help| named::<Count>(registry, name, help);
+        let resident = count("process_resident_memory_bytes", "Resident memory");
+        let descriptors = count("process_open_fds", "Open file descriptors");
+        count("process_start_time_seconds", "Start of the process in Unix time").set(unix_s());
         let own = registry.sub_registry_with_prefix("cube_admin");
         own.register(
             "build",
             "The version of the program",
             Info::new([("version", env!("CARGO_PKG_VERSION"))]),
         );
-        own.register("generation", "The newest generation of tables", gauges.generation.clone());
-        own.register(
-            "database_up",
-            "1 if the database answers within two seconds",
-            gauges.database_up.clone(),
-        );
-        own.register(
-            "database_bytes",
-            "Size of the database: its file, and what is written but not yet in it (wal)",
-            gauges.database_bytes.clone(),
-        );
-        own.register(
-            "nodes",
-            "Proxies that were ever seen, by whether they are heard now",
-            gauges.nodes.clone(),
-        );
-        own.register(
-            "node_lag_generations",
-            "Generations that a connected proxy has yet to adopt",
-            gauges.node_lag.clone(),
-        );
-        own.register(
-            "node_last_seen_timestamp_seconds",
-            "When a proxy was last heard, in Unix time",
-            gauges.node_seen.clone(),
-        );
-        own.register(
-            "tls_certificate_expiry_timestamp_seconds",
-            "When the certificate that a listener shows expires, in Unix time",
-            gauges.certificate_expiry.clone(),
-        );
-        own.register(
-            "tls_files_refused",
-            "Times that changed certificate files could not be used since those in use were read",
-            gauges.certificates_refused.clone(),
-        );
-        gauges
+        let mut count = |name, help| named::<Count>(own, name, help);
+        let generation = count("generation", "The newest generation of tables");
+        let database_up = count("database_up", "1 if the database answers within two seconds");
+        let mut by = |name, help| named::<By>(own, name, help);
+        Self {
+            generation,
+            database_up,
+            resident,
+            descriptors,
+            database_bytes: by(
+                "database_bytes",
+                "Size of the database: its file, and what is written but not yet in it (wal)",
+            ),
+            nodes: by("nodes", "Proxies that were ever seen, by whether they are heard now"),
+            node_lag: by("node_lag_generations", "Generations that a connected proxy has yet to adopt"),
+            node_seen: by("node_last_seen_timestamp_seconds", "When a proxy was last heard, in Unix time"),
+            certificate_expiry: by(
+                "tls_certificate_expiry_timestamp_seconds",
+                "When the certificate that a listener shows expires, in Unix time",
+            ),
+            certificates_refused: by(
+                "tls_files_refused",
+                "Times that changed certificate files could not be used since those in use were read",
+            ),
+        }
     }
 
     /// Looks at everything.
@@ -146,6 +116,13 @@ impl Gauges {
             }
         }
     }
+}
+
+/// A new metric with its name; a clone shares its figures.
+fn named<M: Metric + Clone + Default>(registry: &mut Registry, name: &str, help: &str) -> M {
+    let metric = M::default();
+    registry.register(name, help, metric.clone());
+    metric
 }
 
 fn set(family: &By, label: &'static str, value: &str, figure: u64) {
