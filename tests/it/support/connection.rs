@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::kernel::{is_quiet_at, unread_at};
+use super::kernel::{is_quiet_at, unacknowledged_at, unread_at};
 use super::message::{Framing, Message, unchunk, unchunk_cut};
 
 /// How long a test waits for something that must happen. Far above what anything takes: a test that fails by it
@@ -173,10 +173,16 @@ impl Connection {
         }
     }
 
-    /// The same, for a peer that has no reason not to read: however busy the machine is.
+    /// The same, for a peer that has no reason not to read, however busy the machine is, and for more bytes than its window
+    /// holds: those that are kept back here have not been read either.
     pub(crate) fn wait_until_read(&self) {
         let patience = Instant::now() + PATIENCE;
         let (here, there) = self.between;
+        // In this order: what is acknowledged has come, so that nothing comes after the second answer.
+        while unacknowledged_at(here, there).is_some_and(|kept| kept > 0) {
+            assert!(Instant::now() < patience, "it does not come");
+            thread::yield_now();
+        }
         while unread_at(there, here).is_some_and(|unread| unread > 0) {
             assert!(Instant::now() < patience, "it is not read");
             thread::yield_now();
