@@ -21,7 +21,7 @@ use crate::http1::Known;
 use crate::local::Local;
 use crate::meter::ShedReason;
 use crate::operations::BodyKind;
-use crate::peek::{JsonPeek, MultipartPeek};
+use crate::peek::MultipartPeek;
 
 /// Bodies up to this size are held whole.
 pub(crate) const HOLD_WHOLE_BYTES: usize = 1024 * 1024;
@@ -137,7 +137,7 @@ pub(crate) async fn peek<'a>(ex: &mut Exchange<'a>, entrant: &Entrant) -> Result
     let mut looker = match endpoint.body {
         BodyKind::None => Looker::Nothing,
         BodyKind::Json => {
-            ex.scratch.json = JsonPeek::new();
+            ex.scratch.json.restart();
             Looker::Json
         }
         BodyKind::Multipart => {

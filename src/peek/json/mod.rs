@@ -142,6 +142,54 @@ impl JsonPeek {
         }
     }
 
+    /// Makes ready for another body: as good as new, and a fifth of the work. What a key and a name were kept in stays as it is,
+    /// for only as much of it counts as their lengths say.
+    pub fn restart(&mut self) {
+        let Self {
+            at,
+            nesting,
+            depth,
+            next,
+            cut,
+            member,
+            reads_keys,
+            escaped,
+            fault,
+            in_options,
+            options_are_object,
+            options_are_empty,
+            is_empty,
+            seen,
+            number,
+            says,
+            literal,
+            plain,
+            value_start,
+            options_start,
+            close_at,
+            stream,
+            include_usage,
+            max_tokens,
+            max_completion_tokens,
+            model_span,
+            options_span,
+            include_usage_span,
+            key_length,
+            model_length,
+            // Named like all others, so that a field that is added cannot be forgotten here.
+            key: _,
+            model: _,
+        } = self;
+        (*at, *nesting, *depth, *next, *cut) = (0, 0, 0, Next::Start, Cut::None);
+        (*member, *reads_keys, *escaped, *fault) = (Member::Other, false, false, None);
+        (*in_options, *options_are_object, *options_are_empty, *is_empty) = (false, false, true, true);
+        (*seen, *number, *says, *literal, *plain) = (0, Number::Zero, None, b"", Plain::ZERO);
+        (*value_start, *options_start, *close_at) = (0, 0, 0);
+        (*stream, *include_usage, *max_tokens, *max_completion_tokens) = (None, None, None, None);
+        (*model_span, *options_span, *include_usage_span) = (None, None, None);
+        (*key_length, *model_length) = (0, 0);
+    }
+
     /// Reads the body's next segment.
     ///
     /// # Errors

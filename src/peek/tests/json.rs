@@ -11,7 +11,10 @@ type Said = (
 );
 
 fn said(segments: &[&[u8]]) -> Said {
-    let mut peek = JsonPeek::new();
+    said_by(&mut JsonPeek::new(), segments)
+}
+
+fn said_by(peek: &mut JsonPeek, segments: &[&[u8]]) -> Said {
     for segment in segments {
         let _ = peek.feed(segment);
     }
@@ -242,4 +245,23 @@ fn a_fault_stays() {
     assert_eq!(peek.feed(b"{}"), Err(PeekError::NotAnObject));
     assert_eq!(peek.finish(), Err(PeekError::NotAnObject));
     assert!(!peek.complete());
+}
+
+/// Goal: nothing of one caller's body is left for the next. Method: one that was cut anywhere, then another, also without members.
+#[test]
+fn a_restarted_peek_says_what_a_new_one_says() {
+    let before = r#"{"max_tokens":7,"stream_options":{"include_usage":true},"stream":true,"max_completion_tokens":9,"model":"a\u0062c"}"#;
+    let mut peek = JsonPeek::new();
+    for cut in 0..=before.len() {
+        for body in ["{}", CHAT, r#"{"model":"z"}"#, "[", r#"{"mod"#] {
+            peek.restart();
+            let _ = peek.feed(&before.as_bytes()[..cut]);
+            peek.restart();
+            assert_eq!(
+                said_by(&mut peek, &[body.as_bytes()]),
+                said(&[body.as_bytes()]),
+                "{body} behind {cut} bytes"
+            );
+        }
+    }
 }
