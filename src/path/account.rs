@@ -29,30 +29,25 @@ pub(crate) struct Account<'a> {
     /// When the upstream's head was there.
     answered: Moment,
     streaming: bool,
-    /// Nothing has been asked yet: a connection that closes now leaves no record.
+    /// Nothing was asked: the connection ended inside the head, which leaves no record.
     silent: bool,
 }
 
 impl<'a> Account<'a> {
+    /// The first byte is here.
     pub(crate) fn open(local: &'a Local, peer: SocketAddr) -> Self {
-        let record = RequestRecord { client: Some(peer.ip()), ..RequestRecord::default() };
         local.meter.inflight_requests.up();
+        let started = local.clock.read();
+        let (client, started_unix_ms) = (Some(peer.ip()), local.clock.unix_ms());
         Self {
             local,
-            record,
-            started: local.clock.now(),
+            record: RequestRecord { client, started_unix_ms, ..RequestRecord::default() },
+            started,
             usage_kind: UsageKind::None,
             answered: Moment::default(),
             streaming: false,
-            silent: true,
+            silent: false,
         }
-    }
-
-    /// The first byte is here.
-    pub(crate) fn start(&mut self, now: Moment) {
-        self.started = now;
-        self.record.started_unix_ms = self.local.clock.unix_ms();
-        self.silent = false;
     }
 
     /// There was no request after all.

@@ -28,8 +28,8 @@ pub(crate) struct Answered {
     /// What was received: the head, and whatever of the body came with it.
     pub(crate) received: Lease,
     pub(crate) head_len: usize,
-    /// The part of the request that is still to be sent, if the endpoint answered early.
-    pub(crate) upload: Option<Upload>,
+    /// The part of the request that is still to be sent, if the endpoint answered early. Boxed: hardly any does.
+    pub(crate) upload: Option<Box<Upload>>,
 }
 
 /// Why an attempt did not lead to an answer.
@@ -100,7 +100,9 @@ pub(crate) async fn attempt(
             }
             Event::Upload(Err(UploadFault::Upstream)) => {
                 // It may have answered and closed without reading on (an early 413): hear it out.
-                upload = upload.take().and_then(Upload::abandon);
+                if let Some(upload) = &mut upload {
+                    upload.abandon();
+                }
                 continue;
             }
             Event::Upload(Err(UploadFault::Body(BodyFault::Refused(refusal)))) => {
@@ -120,7 +122,7 @@ pub(crate) async fn attempt(
                 Ok(Parsed::Complete { len }) => {
                     let status = ex.scratch.response.status;
                     if status >= 200 || (upgrade && agrees_to_upgrade(&ex.scratch.response, buffer)) {
-                        let upload = upload.filter(|u| !u.is_complete(&ex.body));
+                        let upload = upload.filter(|u| !u.is_complete(&ex.body)).map(Box::new);
                         return Ok(Answered {
                             link,
                             received: received.expect("just parsed"),

@@ -6,7 +6,7 @@ use super::downstream::Downstream;
 use super::refuse::Refusal;
 use crate::buf::Lease;
 use crate::clock::Moment;
-use crate::http1::{Known, ProxyPath, RequestHead, TargetError, split_proxy_path};
+use crate::http1::{BodyLength, Known, ProxyPath, RequestHead, TargetError, split_proxy_path};
 use crate::local::{Local, ScratchLease};
 use crate::operations::{Family, NAMES_BELOW};
 use crate::peek::MultipartPeek;
@@ -44,21 +44,34 @@ pub(crate) struct Exchange<'a> {
 }
 
 impl<'a> Exchange<'a> {
-    /// Takes over a parsed head. `received`: the head's `head_len` bytes, and the whole body if it came along.
-    pub(crate) fn new(
+    /// Takes over a head, parsed into `scratch`: the first `head_len` bytes that are unread, and the body if all of it came along.
+    pub(crate) fn begin(
         local: &'a Local,
         down: &'a mut Downstream,
-        account: Account<'a>,
+        mut account: Account<'a>,
         scratch: ScratchLease<'a>,
-        received: Lease,
         head_len: usize,
-        body: BodyReader,
     ) -> Self {
+        down.requests += 1;
+        let (length, expects) = (scratch.request.body, scratch.request.expect_continue);
+        let mut received = down.take_unread();
+        let mut body = BodyReader::new(length, expects, local.clock.now());
+        let inline = match length {
+            BodyLength::Length(bytes) if bytes <= (received.len() - head_len) as u64 => {
+                body.came_along();
+                usize::try_from(bytes).expect("no longer than a buffer")
+            }
+            BodyLength::None | BodyLength::Length(_) | BodyLength::Chunked => 0,
+        };
+        // What follows the head, or the body that came along, is the rest of the body or the next request.
+        down.push_unread(&received[head_len + inline..]);
+        received.truncate(head_len + inline);
         let is_last = !scratch.request.keep_alive;
         let keep_alive = !is_last
             && !local.draining.get()
             && down.requests < local.settings.limits.requests_per_connection_max;
         let family = down.family();
+        account.received(inline);
         Self {
             local,
             down,

@@ -66,6 +66,7 @@ use downstream::Downstream;
 use exchange::Exchange;
 use foreign::compose_whole;
 use origin::Visit;
+use parse::{await_request, parse};
 use passthrough::Crossing;
 use peek::peek;
 use relay::relay;
@@ -83,9 +84,11 @@ const HEALTHY: &str = r#"{"status":"pass"}"#;
 /// Serves one connection until it ends.
 pub(crate) async fn serve_connection(local: &Local, socket: Socket, peer: SocketAddr, paths: Paths) {
     let mut down = Downstream::new(local, socket, peer, paths);
-    while parse::await_request(local, &mut down).await {
-        // Boxed: an idle connection must not pay for the state of a request.
-        if !Box::pin(serve_request(local, &mut down)).await {
+    while await_request(local, &mut down).await {
+        // Boxed: an idle connection must not pay for the state of a request. The box comes first, so that the state begins in it;
+        // `Box::pin` would copy all of it there.
+        let state = Box::write(Box::new_uninit(), serve_request(local, &mut down));
+        if !Box::into_pin(state).await {
             break;
         }
     }
@@ -101,11 +104,13 @@ pub(crate) async fn serve_connection(local: &Local, socket: Socket, peer: Socket
 
 /// Serves one request: the stages in order. Returns whether the connection may serve another.
 async fn serve_request(local: &Local, down: &mut Downstream) -> bool {
-    let account = Account::open(local, down.peer);
-    let mut ex = match parse::parse(local, down, account).await {
-        Ok(ex) => ex,
-        Err((unparsed, account, down)) => return refuse_unparsed(unparsed, account, down).await,
+    let mut account = Account::open(local, down.peer);
+    let mut scratch = local.scratch();
+    let head_len = match parse(local, down, &mut scratch.request).await {
+        Ok(head_len) => head_len,
+        Err(unparsed) => return refuse_unparsed(unparsed, &mut account, down).await,
     };
+    let mut ex = Exchange::begin(local, down, account, scratch, head_len);
     let ending = match decide(&mut ex).await {
         Ok(Decision::Relay(routed)) => relay(&mut ex, routed).await,
         Ok(Decision::Tunnel(routed)) => tunnel(&mut ex, routed).await,
@@ -152,7 +157,7 @@ async fn decide(ex: &mut Exchange<'_>) -> Result<Decision, Stop> {
     }
     let composed = compose_body(ex, &permit, peeked);
     let routed = route(ex, Bound::Model(&permit), composed).await?;
-    Ok(Decision::Relay(Box::new(routed)))
+    Ok(Decision::Relay(routed))
 }
 
 /// Passes a request on to cube-admin.
@@ -165,7 +170,7 @@ async fn pass_on(ex: &mut Exchange<'_>, visit: &Visit) -> Result<Decision, Stop>
         Unrouted::Refused(refusal) => Unrouted::Refused(origin::rename(refusal)),
         Unrouted::Gone => Unrouted::Gone,
     })?;
-    Ok(Decision::Relay(Box::new(routed)))
+    Ok(Decision::Relay(routed))
 }
 
 /// Passes a request of a passthrough listener on to its cluster.
@@ -173,7 +178,7 @@ async fn cross<'a>(ex: &mut Exchange<'a>, crossing: Crossing<'a>) -> Result<Deci
     let crossed = consult(ex, crossing).await?;
     let composed = compose_whole(ex)?;
     ex.say_continue().await?;
-    let routed = Box::new(route(ex, Bound::Passthrough(&crossed), composed).await?);
+    let routed = route(ex, Bound::Passthrough(&crossed), composed).await?;
     let switched = ex.scratch.response.status == 101;
     Ok(if switched { Decision::Tunnel(routed) } else { Decision::Relay(routed) })
 }

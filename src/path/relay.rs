@@ -57,7 +57,7 @@ struct Relay<'r, 'a> {
     /// `None` only once the answer has ended.
     link: Option<Link>,
     frames: Frames,
-    upload: Option<Upload>,
+    upload: Option<Box<Upload>>,
     total_deadline: Option<Moment>,
     idle_timeout: Duration,
     /// When anything last moved that the upstream's time counts from.
@@ -188,7 +188,7 @@ impl<'r, 'a> Relay<'r, 'a> {
                 }
                 Event::Uploaded(Err(UploadFault::Upstream)) => {
                     self.has_moved();
-                    self.upload = self.upload.take().and_then(Upload::abandon);
+                    self.abandon_upload();
                 }
                 Event::Uploaded(Err(UploadFault::Body(BodyFault::Gone))) => return Ending::CallerGone,
                 Event::Uploaded(Err(UploadFault::Body(BodyFault::Refused(refusal)))) => {
@@ -207,7 +207,8 @@ impl<'r, 'a> Relay<'r, 'a> {
 
     /// Nothing moved for too long: whose turn was it?
     fn whose_timeout(&self) -> Ending {
-        let callers = self.upload.as_ref().is_some_and(Upload::waits_for_caller) && !self.ex.body.is_done();
+        let callers =
+            self.upload.as_ref().is_some_and(|upload| upload.waits_for_caller()) && !self.ex.body.is_done();
         if callers { Ending::CallerTimeout } else { Ending::UpstreamTimeout }
     }
 
@@ -308,6 +309,12 @@ impl<'r, 'a> Relay<'r, 'a> {
         upload.poll(cx, link.socket(), self.ex)
     }
 
+    fn abandon_upload(&mut self) {
+        if let Some(upload) = &mut self.upload {
+            upload.abandon();
+        }
+    }
+
     /// Passes bytes on as they came: the same buffer that was read is written.
     async fn pass_same(&mut self, bytes: Lease) -> Result<(), Ending> {
         let mut none = Vec::new();
@@ -376,7 +383,7 @@ impl<'r, 'a> Relay<'r, 'a> {
             Poll::Pending => {}
             Poll::Ready(Ok(())) => self.upload = None,
             Poll::Ready(Err(UploadFault::Upstream)) => {
-                self.upload = self.upload.take().and_then(Upload::abandon);
+                self.abandon_upload();
             }
             Poll::Ready(Err(UploadFault::Body(_))) => return Poll::Ready(Err(Ending::CallerGone)),
         }

@@ -95,7 +95,7 @@ pub(crate) async fn route(
     ex: &mut Exchange<'_>,
     bound: Bound<'_>,
     composed: Composed,
-) -> Result<Routed, Unrouted> {
+) -> Result<Box<Routed>, Unrouted> {
     let Composed { body, usage_injected } = composed;
     let cluster = bound.cluster().ok_or(Unrouted::Refused(Refusal::ModelUnknown))?;
     let may_repeat = bound.may_repeat(ex, &body);
@@ -141,12 +141,12 @@ pub(crate) async fn route(
                 }
                 answered.link.answered();
                 let total_deadline = cluster.total_timeout.map(|total| ex.account.started().after(total));
-                return Ok(Routed {
+                return Ok(Box::new(Routed {
                     answered,
                     idle_timeout: cluster.idle_timeout,
                     total_deadline,
                     usage_injected,
-                });
+                }));
             }
             Err(AttemptFault::Gone) => {
                 ex.local.meter.attempts.bump(AttemptOutcome::Abandoned);

@@ -73,7 +73,7 @@ async fn tell(ex: &mut Exchange<'_>, out: &[u8], ending: Ending) -> Ending {
 /// Answers a head that could not be parsed, and closes.
 pub(super) async fn refuse_unparsed(
     unparsed: Unparsed,
-    mut account: Account<'_>,
+    account: &mut Account<'_>,
     down: &mut Downstream,
 ) -> bool {
     let Unparsed::Refused(refusal) = unparsed else {

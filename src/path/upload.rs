@@ -115,9 +115,8 @@ impl Upload {
     }
 
     /// The endpoint takes no more: keep nothing but the fact, so that the connections are not reused.
-    pub(crate) fn abandon(mut self) -> Option<Self> {
+    pub(crate) const fn abandon(&mut self) {
         self.abandoned = true;
-        Some(self)
     }
 
     /// Whether everything has been sent.
