@@ -62,7 +62,7 @@ impl<'a> HeadWriter<'a> {
         self
     }
 
-    /// Adds a whole line with its CRLF, as an endpoint's credential is kept.
+    /// Adds whole lines with their CRLF, as what is the same for many requests is kept.
     pub fn line(self, line: &[u8]) -> Self {
         debug_assert!(line.ends_with(b"\r\n"), "a whole line");
         self.out.extend_from_slice(line);

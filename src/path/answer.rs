@@ -9,7 +9,7 @@ use crate::tables::ModelIx;
 /// The body of an answer from the tables, or `None` if the operation is the upstream's to answer.
 pub(crate) fn answer(permit: &Permit) -> Option<String> {
     let visible = || permit.tables().models_of(permit.domain()).filter(|&m| permit.rights().may_see(m));
-    let mut body = String::with_capacity(256);
+    let mut body = String::new();
     match permit.endpoint().answer {
         Answer::Upstream => return None,
         Answer::ModelsList => {

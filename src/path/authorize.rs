@@ -7,7 +7,7 @@
 //! # Cost
 //! Two masks per question; no allocation.
 
-use cube_wire::{DomainId, UserId};
+use cube_wire::UserId;
 
 use super::ask::Wanted;
 use super::authenticate::Caller;
@@ -24,6 +24,8 @@ pub(crate) struct Entrant {
     caller: Caller,
     domain: DomainIx,
     endpoint: Endpoint,
+    /// The operation is allowed whichever model the body names.
+    on_every_model: bool,
     diversion: Diversion,
     /// The table does not know the path: if no rule opens it in the end, this is the answer.
     unlisted: Option<Refusal>,
@@ -62,8 +64,9 @@ impl Permit {
         self.domain
     }
 
-    pub(crate) fn domain_id(&self) -> DomainId {
-        self.tables().domain_entry(self.domain).id
+    /// What an endpoint is told of the domain.
+    pub(crate) fn domain_line(&self) -> &[u8] {
+        &self.tables().domain_entry(self.domain).line
     }
 
     pub(crate) const fn user_id(&self) -> UserId {
@@ -134,8 +137,9 @@ fn enter_listed(
     if !rights.allows_somewhere(endpoint.operation) || (endpoint.superadmin && !rights.is_superadmin()) {
         return Err(Refusal::NotAllowed);
     }
+    let on_every_model = rights.allows_on_every_model(endpoint.operation);
     let diversion = divert(ex, caller.rules(), domain, None);
-    Ok(Entrant { caller, domain, endpoint: *endpoint, diversion, unlisted: None })
+    Ok(Entrant { caller, domain, endpoint: *endpoint, on_every_model, diversion, unlisted: None })
 }
 
 /// A path that a rule may open, for callers who hold the rule's operation on the domain as a whole: such a request names no model,
@@ -158,7 +162,7 @@ fn enter_unlisted(ex: &mut Exchange<'_>, caller: Caller, refusal: Refusal) -> Re
         }
         Diversion::AwaitsBody | Diversion::Straight => return Err(refusal),
     };
-    Ok(Entrant { caller, domain, endpoint, diversion, unlisted: Some(refusal) })
+    Ok(Entrant { caller, domain, endpoint, on_every_model: false, diversion, unlisted: Some(refusal) })
 }
 
 /// What a rule makes of a path that the table does not know.
@@ -182,19 +186,20 @@ pub(crate) fn authorize(
     entrant: Entrant,
     peeked: &Peeked<'_>,
 ) -> Result<Permit, Refusal> {
-    let Entrant { caller, domain, mut endpoint, mut diversion, unlisted } = entrant;
+    let Entrant { caller, domain, mut endpoint, on_every_model, mut diversion, unlisted } = entrant;
     let (tables, rules) = (caller.tables(), caller.rules());
-    let rights = tables.rights(caller.identity(), domain);
+    // Seldom needed a second time.
+    let rights = || tables.rights(caller.identity(), domain);
     if diversion == Diversion::AwaitsBody {
         diversion = divert(ex, rules, domain, Some(peeked.held.whole(ex)));
         if let Some(refusal) = unlisted {
             let Diversion::To(rule) = diversion else { return Err(refusal) };
-            endpoint = open(ex, rules.get(rule), &rights, refusal)?;
+            endpoint = open(ex, rules.get(rule), &rights(), refusal)?;
         }
     }
     let model = find_model(ex, &endpoint, peeked, tables, domain)?;
     if let Some(model) = model {
-        if !rights.allows_on(endpoint.operation, model) {
+        if !on_every_model && !rights().allows_on(endpoint.operation, model) {
             return Err(Refusal::ModelUnknown);
         }
         ex.account.model(tables.model_entry(model));
@@ -216,17 +221,18 @@ fn find_model(
     tables: &Tables,
     domain: DomainIx,
 ) -> Result<Option<ModelIx>, Refusal> {
-    let mut decoded = [0_u8; 512];
-    let name = match endpoint.model {
+    let found = match endpoint.model {
         ModelSource::NotNeeded => return Ok(None),
         ModelSource::Body => {
             let form = peeked.form.as_ref().map(|form| form.model());
-            form.unwrap_or_else(|| ex.scratch.json.model()).ok_or(Refusal::ModelMissing)?
+            let name = form.unwrap_or_else(|| ex.scratch.json.model()).ok_or(Refusal::ModelMissing)?;
+            tables.model(domain, name)
         }
         ModelSource::PathTail => {
             let raw = endpoint.model_in_path(ex.rest()).ok_or(Refusal::ModelMissing)?;
-            decode_segment(raw, &mut decoded).ok_or(Refusal::ModelUnknown)?
+            let mut decoded = [0_u8; 512];
+            decode_segment(raw, &mut decoded).and_then(|name| tables.model(domain, name))
         }
     };
-    Ok(Some(tables.model(domain, name).ok_or(Refusal::ModelUnknown)?))
+    found.map(Some).ok_or(Refusal::ModelUnknown)
 }

@@ -126,12 +126,11 @@ pub(crate) fn compose_head(
                 && !credential_name.is_some_and(|name| field.name.of(head).eq_ignore_ascii_case(name))
         })
         .field("x-request-id", ex.account.request_id())
-        .field("x-domain-id", permit.domain_id().0.hyphenated().encode_lower(&mut uuid).as_bytes());
+        .line(permit.domain_line());
     let user = permit.user_id().0.hyphenated().encode_lower(&mut uuid);
     writer = writer.field("x-user-id", user.as_bytes());
     if !trusts_peer {
-        writer =
-            writer.field("x-forwarded-for", ex.down.peer_text()).field("x-forwarded-proto", ex.down.scheme());
+        writer = writer.line(ex.down.forwarded_lines());
     }
     if let Some(credential) = &endpoint.credential {
         writer = writer.line(&credential.line);

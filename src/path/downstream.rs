@@ -12,14 +12,21 @@ use crate::operations::Family;
 use crate::settings::Paths;
 use crate::socket::Socket;
 
+const FORWARDED_FOR: &[u8] = b"x-forwarded-for: ";
+const FORWARDED_PROTO: &[u8] = b"\r\nx-forwarded-proto: ";
+const HTTP: &[u8] = b"http";
+const HTTPS: &[u8] = b"https";
+
 /// One admitted connection.
 pub(crate) struct Downstream {
     pub(crate) socket: Socket,
     pub(crate) peer: SocketAddr,
     /// What the listener serves that it came to.
     pub(crate) paths: Paths,
-    /// The peer's address as text; it goes into every request upstream.
-    peer_text: Box<str>,
+    /// What every request upstream says of the caller: its address in `x-forwarded-for`, how it speaks to us in `x-forwarded-proto`.
+    forwarded_lines: Box<[u8]>,
+    /// Length of the address in it.
+    peer_text_len: usize,
     /// The connection's one deadline; every stage sets its own.
     pub(crate) watch: Watch,
     /// Requests read so far.
@@ -52,12 +59,15 @@ pub(crate) enum Heard {
 impl Downstream {
     pub(crate) fn new(local: &Local, socket: Socket, peer: SocketAddr, paths: Paths) -> Self {
         let unread = Unread { lease: None, start: 0, pool: Rc::clone(&local.buffers) };
-        let peer_text = peer.ip().to_string().into();
+        let peer_text = peer.ip().to_string();
+        let scheme = if socket.is_tls() { HTTPS } else { HTTP };
+        let lines = [FORWARDED_FOR, peer_text.as_bytes(), FORWARDED_PROTO, scheme, b"\r\n"];
         Self {
             socket,
             peer,
             paths,
-            peer_text,
+            forwarded_lines: lines.concat().into(),
+            peer_text_len: peer_text.len(),
             watch: local.deadlines.watch(),
             requests: 0,
             last: false,
@@ -74,14 +84,19 @@ impl Downstream {
         }
     }
 
+    /// `x-forwarded-for` and `x-forwarded-proto`, as whole lines.
+    pub(crate) fn forwarded_lines(&self) -> &[u8] {
+        &self.forwarded_lines
+    }
+
     /// The peer's address as text.
     pub(crate) fn peer_text(&self) -> &[u8] {
-        self.peer_text.as_bytes()
+        &self.forwarded_lines[FORWARDED_FOR.len()..][..self.peer_text_len]
     }
 
     /// How the caller speaks to us.
     pub(crate) const fn scheme(&self) -> &'static [u8] {
-        if self.socket.is_tls() { b"https" } else { b"http" }
+        if self.socket.is_tls() { HTTPS } else { HTTP }
     }
 
     /// What has been received and not consumed.

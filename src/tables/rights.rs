@@ -76,6 +76,12 @@ impl Rights<'_> {
         self.on(model).contains(operation)
     }
 
+    /// Whether `operation` is allowed on each of the domain's models, whichever that is.
+    #[must_use]
+    pub const fn allows_on_every_model(&self, operation: Operation) -> bool {
+        self.domain.union(self.any_model).contains(operation)
+    }
+
     /// Whether `operation` is allowed on the domain or on anything that could be in it: what a list may be asked for.
     #[must_use]
     pub fn allows_somewhere(&self, operation: Operation) -> bool {

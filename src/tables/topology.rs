@@ -31,6 +31,8 @@ pub struct ClusterIx(pub(super) u32);
 pub struct DomainEntry {
     /// Its identifier.
     pub id: DomainId,
+    /// The same as a whole line, for requests to endpoints: `x-domain-id: …\r\n`.
+    pub line: Box<[u8]>,
     /// Its other name in paths.
     pub alias: Option<Box<str>>,
     /// Who may enter.
@@ -63,6 +65,7 @@ impl DomainEntry {
     pub(super) fn new(id: DomainId) -> Self {
         Self {
             id,
+            line: format!("x-domain-id: {id}\r\n").into_bytes().into(),
             alias: None,
             status: DomainStatus::Freezed,
             default_cluster: None,
