@@ -324,12 +324,14 @@ pub(super) fn text_line_end(bytes: &[u8], mut from: usize) -> Line<usize> {
 /// `bytes[start..end]` without the white space around it. There are no control bytes in it but HTAB, so white space is
 /// whatever is not above SP.
 #[inline] // benches/head_parse.rs
-fn trimmed(bytes: &[u8], mut start: usize, mut end: usize) -> (usize, usize) {
-    while start < end && bytes[start] <= b' ' {
-        start += 1;
+fn trimmed(bytes: &[u8], start: usize, end: usize) -> (usize, usize) {
+    let mut text = &bytes[start..end];
+    while let [..=b' ', rest @ ..] = text {
+        text = rest;
     }
-    while start < end && bytes[end - 1] <= b' ' {
-        end -= 1;
+    let start = end - text.len();
+    while let [rest @ .., ..=b' '] = text {
+        text = rest;
     }
-    (start, end)
+    (start, start + text.len())
 }
