@@ -32,6 +32,9 @@ pub(crate) fn check(input: &[u8]) {
 
 fn read<'a>(dialect: UsageDialect, pieces: impl Iterator<Item = &'a [u8]>) -> (Usage, u64, bool) {
     let mut reader = UsageReader::new(dialect);
-    pieces.for_each(|piece| reader.feed(piece));
+    for piece in pieces {
+        let may_hold_usage = reader.feed(piece);
+        assert!(may_hold_usage || usage_only_event(piece).is_none(), "an event that would not be left out");
+    }
     (reader.usage(), reader.events(), reader.done())
 }

@@ -156,9 +156,10 @@ impl Frames {
         if self.can_pass_untouched() {
             let mut whole = true;
             let before = (self.up.clone(), self.usage.clone(), self.tail);
-            let used = self.scan(bytes, |payload| {
-                whole &=
-                    last_event_end(payload) == Some(payload.len()) && usage_only_event(payload).is_none();
+            let used = self.scan(bytes, |payload, may_hold_usage| {
+                // The reader has searched it already: nothing is searched twice.
+                whole &= last_event_end(payload) == Some(payload.len())
+                    && !(may_hold_usage && usage_only_event(payload).is_some());
             })?;
             if whole && !self.has_extras() && (self.ended || self.at_chunk_boundary()) {
                 return Ok(Passed::Same(used));
@@ -190,7 +191,7 @@ impl Frames {
             Up::Chunked(scanner) => Some(scanner.clone()),
             Up::Length(_) | Up::UntilClose => None,
         };
-        let used = self.scan(bytes, |_| {})?;
+        let used = self.scan(bytes, |_, _| {})?;
         match before {
             Some(mut scanner) if self.has_extras() => {
                 scanner.copy_plain(&bytes[..used], out).map_err(|_| BrokenFraming)?;
@@ -235,14 +236,14 @@ impl Frames {
         }
     }
 
-    /// Walks through the framing, showing every stretch of payload to the usage reader and to `look`. Returns how many bytes
-    /// belong to this answer.
-    fn scan(&mut self, bytes: &[u8], mut look: impl FnMut(&[u8])) -> Result<usize, BrokenFraming> {
+    /// Walks through the framing, showing every stretch of payload to the usage reader and, with what that says
+    /// ([`UsageReader::feed`]), to `look`. Returns how many bytes belong to this answer.
+    fn scan(&mut self, bytes: &[u8], mut look: impl FnMut(&[u8], bool)) -> Result<usize, BrokenFraming> {
         let (usage, tail) = (&mut self.usage, &mut self.tail);
         let mut look = |payload: &[u8]| {
-            usage.feed(payload);
+            let may_hold_usage = usage.feed(payload);
             tail.feed(payload);
-            look(payload);
+            look(payload, may_hold_usage);
         };
         let used = match &mut self.up {
             Up::Length(left) => {
@@ -269,7 +270,7 @@ impl Frames {
     fn frame(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Result<(), BrokenFraming> {
         let mut strip = self.strip.take();
         let down = self.down;
-        let scanned = self.scan(bytes, |payload| match &mut strip {
+        let scanned = self.scan(bytes, |payload, _| match &mut strip {
             None => write_framed(payload, down, out),
             Some(strip) => strip.take(payload, down, out),
         });

@@ -46,7 +46,10 @@ impl EventStream {
     }
 
     /// Reads on. Between events `walk` is always new.
-    pub(super) fn feed(&mut self, bytes: &[u8], walk: &mut Walk, found: &mut Counts) {
+    ///
+    /// Returns whether anything was met that was not a whole event without usage.
+    pub(super) fn feed(&mut self, bytes: &[u8], walk: &mut Walk, found: &mut Counts) -> bool {
+        let mut met = false;
         let mut hits = UsageHits::new(bytes);
         let mut at = 0;
         while at < bytes.len() {
@@ -57,6 +60,7 @@ impl EventStream {
             let between_events = self.line == Line::Name(0) && !self.has_data;
             let whole = if between_events { whole_event(bytes, at) } else { None };
             let Some((data, next)) = whole else {
+                met = true;
                 at = self.part_of_line(bytes, at, walk, found);
                 continue;
             };
@@ -64,11 +68,13 @@ impl EventStream {
             if data == DONE {
                 self.done = true;
             } else if hits.next_from(at).is_some_and(|hit| hit < next) {
+                met = true;
                 walk.feed(data, found);
                 walk.restart();
             }
             at = next;
         }
+        met
     }
 
     /// Takes the rest of a line, or what is there of it, and returns where it stopped.

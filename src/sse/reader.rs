@@ -48,19 +48,21 @@ impl UsageReader {
         Self { counts: Counts::NONE, walk: Walk::new(keys), body }
     }
 
-    /// Reads the payload's next bytes.
+    /// Reads the payload's next bytes. Returns whether an object called `usage`, or a part of one, may be among them; `false` only
+    /// for whole events in which there is none.
     ///
     /// # Cost
     /// No allocation. `benches/sse_scan.rs`.
     #[inline]
-    pub fn feed(&mut self, payload: &[u8]) {
+    pub fn feed(&mut self, payload: &[u8]) -> bool {
         match &mut self.body {
             Body::Json => _ = self.walk.feed(payload, &mut self.counts),
             Body::Text(text) => text.feed(payload, &mut self.walk, &mut self.counts),
-            Body::Events(events) => events.feed(payload, &mut self.walk, &mut self.counts),
+            Body::Events(events) => return events.feed(payload, &mut self.walk, &mut self.counts),
             Body::Lines(lines) => lines.feed(payload, &mut self.walk, &mut self.counts),
             Body::Unread => {}
         }
+        true
     }
 
     /// The counts so far. A later usage object overrides what it says again.
