@@ -10,6 +10,10 @@ use crate::cores::CoreMessage;
 
 /// How often the cores are asked whether anything is still open.
 const POLL: Duration = Duration::from_millis(50);
+/// The same after they were told to cut what is left.
+const CUT_POLL: Duration = Duration::from_millis(5);
+/// How long the end waits for the records of what was cut. Cut connections are gone within milliseconds, unless the machine is very busy.
+const LAST_RECORDS: Duration = Duration::from_secs(2);
 
 impl State {
     /// Drains every core; returns when all connections have ended, the deadline has come, or `again` signals.
@@ -43,6 +47,19 @@ impl State {
                 self.send_all(|| CoreMessage::Cut);
                 Ended::Cut { connections }
             }
+        }
+    }
+
+    /// Waits until nothing is open any more, but not for ever: a core that says so has handed over its records.
+    pub(super) async fn last_records(&self) {
+        let gone = async {
+            while self.open_connections().await > 0 {
+                monoio::time::sleep(CUT_POLL).await;
+            }
+        };
+        monoio::select! {
+            () = gone => {}
+            () = monoio::time::sleep(LAST_RECORDS) => {}
         }
     }
 

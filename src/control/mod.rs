@@ -63,9 +63,8 @@ const BATCHES_PER_CORE: usize = 32;
 const USAGE_BATCHES_PER_CORE: usize = 1024;
 /// How long the end waits for usage to be sent.
 const USAGE_PATIENCE: Duration = Duration::from_secs(2);
-/// How long the end waits for the access log, and before that for the cores' last records, which travel once per tick.
+/// How long the end waits for the access log.
 const LOG_PATIENCE: Duration = Duration::from_secs(2);
-const LAST_RECORDS: Duration = Duration::from_millis(150);
 /// How often tables that were replaced are looked at: does a core still use them?
 const RETIRED_POLL: Duration = Duration::from_secs(1);
 
@@ -292,7 +291,7 @@ async fn live(
     end.next().await;
     let ended = state.drain(&mut end).await;
     if state.access_log.is_some() || state.feed.is_some() {
-        monoio::time::sleep(LAST_RECORDS).await;
+        state.last_records().await;
     }
     state.tell(&Event::Ended(ended));
     Ok(ended)

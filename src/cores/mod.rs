@@ -223,6 +223,8 @@ fn obey(local: &Rc<Local>, message: CoreMessage) {
         CoreMessage::Terms(terms) => local.adopt_terms(&terms),
         CoreMessage::Neighbours(neighbours) => local.adopt_neighbours(&neighbours),
         CoreMessage::Report(reply) => {
+            // Whoever is told that nothing is open any more has the records of what was.
+            local.records.borrow_mut().flush(&local.meter);
             // Whoever asked may have given up waiting.
             let _ = reply.send(local.report());
         }
