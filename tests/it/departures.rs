@@ -3,7 +3,9 @@
 
 use crate::support::requests::chat_stream;
 use crate::support::upstream::json_answer;
-use crate::support::{Connection, DELTA, End, Proxy, STREAM_HEAD, Upstream, World, chat, chunk, start};
+use crate::support::{
+    Connection, DELTA, End, Nobody, Proxy, STREAM_HEAD, Upstream, World, chat, chunk, start,
+};
 
 /// How a caller goes away.
 type Leave = fn(Connection);
@@ -151,8 +153,8 @@ fn an_upstream_that_goes_before_its_head_is_whole_is_502() {
 
 #[test]
 fn an_upstream_that_cannot_be_reached_is_502() {
-    // Bound and dropped: the port is closed.
-    let gone = Upstream::bind().url();
+    let nobody = Nobody::bind();
+    let gone = nobody.url();
     let (world, tenant) = World::serving(&gone);
     let proxy = Proxy::of(&world);
     let mut caller = proxy.connect();

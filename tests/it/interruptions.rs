@@ -185,15 +185,16 @@ fn a_stream_that_outlives_its_proxy_is_told() {
     proxy.wait_for_exit();
 }
 
-/// A proxy that comments after a fifth of a second, and a stream through it that has begun.
+/// A proxy that comments after `keep_alive_s`, and a stream through it that has begun and may be quiet for `idle_timeout_ms`.
 fn quiet_stream(
     request: impl Fn(&Tenant) -> String,
     began: impl AsRef<[u8]>,
     keep_alive_s: f64,
+    idle_timeout_ms: u64,
 ) -> (Connection, Connection, Proxy) {
     let upstream = Upstream::bind();
     let (mut world, tenant) = World::serving(&upstream.url());
-    world.record("cluster", "main")["idle_timeout_ms"] = 1500.into();
+    world.record("cluster", "main")["idle_timeout_ms"] = idle_timeout_ms.into();
     let proxy = Proxy::with(&world, |settings| {
         settings.set("timeouts.stream_keep_alive_s", keep_alive_s);
     });
@@ -221,7 +222,7 @@ fn a_quiet_stream_is_kept_alive_by_comments_between_its_events() {
     ];
     for (request, began, end) in rows {
         let first = if began.ends_with(b"\r\n\r\n") { "" } else { DELTA };
-        let (mut caller, mut connection, proxy) = quiet_stream(request, &began, 0.2);
+        let (mut caller, mut connection, proxy) = quiet_stream(request, &began, 0.2, 60_000);
         let head = caller.head();
         assert_eq!(head.status(), 200);
         caller.take_through(&chunk(COMMENT));
@@ -242,7 +243,7 @@ fn a_quiet_stream_is_kept_alive_by_comments_between_its_events() {
 #[test]
 fn comments_do_not_put_off_the_idle_timeout() {
     let (mut caller, _connection, proxy) =
-        quiet_stream(chat_stream_as_it_comes, [STREAM_HEAD, &chunk(DELTA)].concat(), 0.2);
+        quiet_stream(chat_stream_as_it_comes, [STREAM_HEAD, &chunk(DELTA)].concat(), 0.2, 1500);
     let cut = caller.cut_response();
     let text = cut.text();
     let (before, error) = error_event(&text);
@@ -262,7 +263,7 @@ fn no_comment_comes_where_it_has_no_place_or_is_not_wanted() {
         (|tenant| chat(&tenant.pat), [json.as_bytes(), &chunk("[\n\n")].concat(), 0.2),
     ];
     for (request, began, keep_alive_s) in rows {
-        let (mut caller, _connection, _proxy) = quiet_stream(request, &began, keep_alive_s);
+        let (mut caller, _connection, _proxy) = quiet_stream(request, &began, keep_alive_s, 1500);
         let cut = caller.cut_response();
         assert!(!cut.mentions("keep-alive"), "{}", cut.text());
     }

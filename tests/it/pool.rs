@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::support::requests::{chat_body, chat_path, chat_stream};
 use crate::support::{
-    Connection, Proxy, STREAM_HEAD, Upstream, World, chat, chunk, json_answer, post, start,
+    Connection, Nobody, Proxy, STREAM_HEAD, Upstream, World, chat, chunk, json_answer, post, start,
 };
 
 #[test]
@@ -182,11 +182,11 @@ fn a_body_that_is_not_held_is_sent_once_and_on_no_connection_that_has_cooled() {
 /// Nothing was sent to the endpoint that could not be reached, so the next may have the request.
 #[test]
 fn an_endpoint_that_cannot_be_reached_is_passed_over() {
-    let dead = [(); 2].map(|()| Upstream::bind().url());
+    let dead = [(); 2].map(|()| Nobody::bind());
     let upstream = Upstream::bind();
     let (mut world, tenant) = World::serving(&upstream.url());
     world.record("cluster", "main")["endpoints"] =
-        json!([{"url": dead[0]}, {"url": upstream.url()}, {"url": dead[1]}]);
+        json!([{"url": dead[0].url()}, {"url": upstream.url()}, {"url": dead[1].url()}]);
     let requests = upstream.answer(|_| json_answer("{}"));
     let proxy = Proxy::with(&world, |settings| {
         settings.set("upstream.attempts_max", 3);

@@ -1,7 +1,7 @@
 //! Where reads cut the bytes changes nothing. Every cut of a request, and every cut of an answer, is tried.
 
 use crate::support::requests::{chat_body, chat_path};
-use crate::support::{Connection, Proxy, STREAM_HEAD, Upstream, chat, chunked, json_answer, start};
+use crate::support::{Connection, Proxy, STREAM_HEAD, Upstream, World, chat, chunked, json_answer, start};
 
 const EVENTS: [&str; 4] = [
     "data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n",
@@ -99,7 +99,12 @@ fn an_answer_with_a_length_may_be_cut_anywhere() {
 /// The cruellest cut: one byte a read, both ways.
 #[test]
 fn everything_may_come_byte_by_byte() {
-    let (upstream, tenant, proxy) = start();
+    let upstream = Upstream::bind();
+    let (world, tenant) = World::serving(&upstream.url());
+    let proxy = Proxy::with(&world, |settings| {
+        // Three hundred reads, each when a busy machine gets round to it.
+        settings.set("timeouts.head_s", 300).set("timeouts.body_idle_s", 300);
+    });
     let mut caller = proxy.connect();
     let request = chat(&tenant.pat);
     for byte in request.as_bytes() {

@@ -8,7 +8,7 @@ use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, ProtocolVersion};
 
 use crate::support::requests::{chat_path, chat_stream};
-use crate::support::tls::{BOTH, serving_tls};
+use crate::support::tls::{BOTH, serving_tls, serving_tls_with};
 use crate::support::{
     Connection, DELTA, DONE, End, Proxy, STREAM_HEAD, Tenant, Upstream, World, chat, chunk, json_answer,
 };
@@ -215,7 +215,13 @@ fn an_answer_that_is_cut_never_ends_with_a_last_word_and_one_that_is_whole_does(
 
 #[test]
 fn a_connection_that_is_kept_alive_holds_no_buffer() {
-    let (upstream, tenant, proxy, config) = start();
+    let upstream = Upstream::bind();
+    let (world, tenant) = World::serving(&upstream.url());
+    let (authority, proxy) = serving_tls_with(&world, |launch, _| {
+        // The last of them may have to wait long for its turn.
+        launch.settings.set("timeouts.handshake_s", 300).set("timeouts.keep_alive_s", 300);
+    });
+    let config = authority.client(BOTH);
     let _seen = upstream.answer(|_| json_answer("{}"));
     let mut callers: Vec<_> = (0..150).map(|_| proxy.connect_tls(&config)).collect();
     let ask = |callers: &mut Vec<Connection>| {

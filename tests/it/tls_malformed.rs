@@ -2,7 +2,6 @@
 
 use std::io::Read as _;
 use std::thread;
-use std::time::{Duration, Instant};
 
 use rustls::version::{TLS12, TLS13};
 
@@ -232,28 +231,25 @@ fn a_handshake_that_never_ends_is_ended_and_does_not_keep_others_out() {
     let (authority, proxy) = serving_tls_with(&world, |launch, _| {
         launch.settings.set("timeouts.handshake_s", 0.5).set("limits.handshakes_max", 20);
     });
-    let mut half_open: Vec<_> = (0..20)
+    // For half a second there is no room for a twenty-first, unless a busy machine lets the first go before the last has come.
+    let mut half_open: Vec<_> = (0..60)
         .map(|_| {
             let mut caller = raw(&proxy);
-            caller.send([22, 3, 1]);
+            caller.offer([22, 3, 1]);
             caller
         })
         .collect();
-    proxy
-        .wait_for_metrics("all are there", |metrics| metrics.sum("cube_proxy_open_connections", &[]) >= 20.0);
-    // No room for one more, for half a second.
-    let mut shed = raw(&proxy);
-    shed.offer([22, 3, 1]);
-    assert_ne!(shed.wait_for_end(), End::Cut);
-    let start = Instant::now();
     for caller in &mut half_open {
-        caller.rest();
+        assert_ne!(caller.wait_for_end(), End::Cut);
     }
-    assert!(start.elapsed() < Duration::from_secs(5));
+    let (timeout, shed) = (["outcome=\"timeout\""], ["reason=\"handshakes\""]);
     let metrics = proxy.wait_for_metrics("they are counted", |metrics| {
-        metrics.sum("cube_proxy_tls_handshakes_total", &["outcome=\"timeout\""]) == 20.0
+        metrics.sum("cube_proxy_tls_handshakes_total", &timeout)
+            + metrics.sum("cube_proxy_sheds_total", &shed)
+            == 60.0
     });
-    assert!(metrics.sum("cube_proxy_sheds_total", &["reason=\"handshakes\""]) >= 1.0);
+    assert!(metrics.sum("cube_proxy_tls_handshakes_total", &timeout) >= 20.0, "{metrics}");
+    assert!(metrics.sum("cube_proxy_sheds_total", &shed) >= 1.0, "{metrics}");
     let mut caller = proxy.connect_tls(&authority.client(BOTH));
     caller.send(chat(&tenant.pat));
     assert_eq!(caller.response().status(), 200);
@@ -265,7 +261,10 @@ fn a_handshake_that_never_ends_is_ended_and_does_not_keep_others_out() {
 fn a_flood_of_handshakes_does_not_starve_a_running_stream() {
     let upstream = Upstream::bind();
     let (world, tenant) = World::serving(&upstream.url());
-    let (authority, proxy) = serving_tls(&world);
+    let (authority, proxy) = serving_tls_with(&world, |launch, _| {
+        // The last of the crowd may have to wait long for its turn.
+        launch.settings.set("timeouts.handshake_s", 300);
+    });
     let mut caller = proxy.connect_tls(&authority.client(BOTH));
     caller.send(crate::support::requests::chat_stream(&tenant.pat));
     let mut connection = upstream.accept();

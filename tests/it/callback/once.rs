@@ -17,6 +17,26 @@ use crate::support::{Connection, Message, PATIENCE, Proxy, Upstream, chunked, ge
 /// Longer than a kept connection stays warm.
 const COOLED: Duration = Duration::from_millis(1100);
 
+/// How many connections a test's requests may take: one, and one more for each pause in which a kept one may have cooled. A busy
+/// machine makes such pauses.
+struct Allowed {
+    connections: usize,
+    before_last: Instant,
+}
+
+impl Allowed {
+    fn new() -> Self {
+        Self { connections: 1, before_last: Instant::now() }
+    }
+
+    /// A request, sent at `sent`, came on the connection of this number.
+    fn check(&mut self, number: usize, sent: Instant) {
+        self.connections += usize::from(self.before_last.elapsed() >= Duration::from_secs(1));
+        self.before_last = sent;
+        assert!(number < self.connections, "connection {number}; {} are allowed", self.connections);
+    }
+}
+
 /// Answers every request, and passes on what was asked, with the number of its connection.
 fn answer(api: Upstream, tls: Option<Arc<ServerConfig>>) -> Receiver<(usize, Message)> {
     let (seen, requests) = channel();
@@ -42,8 +62,7 @@ fn apart(method: &str, body: &str) -> Vec<u8> {
     [head.as_bytes(), &chunked(&[body])].concat()
 }
 
-/// Whatever its body is: none, held in a buffer, larger than one, of no length. A machine that stands still for a second may cost a
-/// connection, so these are counted with room to spare.
+/// Whatever its body is: none, held in a buffer, larger than one, of no length.
 #[test]
 fn requests_that_are_sent_once_share_a_connection() {
     let api = Upstream::bind();
@@ -51,7 +70,8 @@ fn requests_that_are_sent_once_share_a_connection() {
     let seen = answer(api, None);
     let large = "0123456789abcdef".repeat(20_000);
     let mut caller = proxy.cross();
-    for round in 0..10 {
+    let mut allowed = Allowed::new();
+    for _ in 0..10 {
         for (request, body) in [
             (post("/a", "", "").into_bytes(), ""),
             (post("/a", "", "{}").into_bytes(), "{}"),
@@ -59,11 +79,12 @@ fn requests_that_are_sent_once_share_a_connection() {
             (post("/a", "", &large).into_bytes(), &large),
             (apart("POST", "12345"), "12345"),
         ] {
+            let sent = Instant::now();
             caller.send(request);
             assert_eq!(caller.response().status(), 200);
             let (number, saw) = seen.recv().unwrap();
             assert_eq!(saw.text(), body);
-            assert!(number < 10, "connection {number} in round {round}");
+            allowed.check(number, sent);
         }
         // Each caller on a connection of its own: the pool is the core's, not the caller's.
         caller = proxy.cross();
@@ -164,7 +185,10 @@ fn a_server_that_closes_just_when_a_request_comes_has_it_at_most_once_and_its_ca
         assert!(api.try_accept().is_none(), "tried again");
         starts.dedup();
         assert!(matches!(starts.len(), 0 | 4), "{starts:?}");
-        assert_eq!(proxy.metrics().sum("cube_proxy_endpoint_ejections_total", &[]), 0.0);
+        // A fresh connection that closes is its server's failure: a machine so busy that kept ones cool shows nothing here.
+        if kept.is_empty() {
+            assert_eq!(proxy.metrics().sum("cube_proxy_endpoint_ejections_total", &[]), 0.0);
+        }
     }
 }
 
@@ -217,7 +241,8 @@ fn a_connection_cools_while_its_answer_waits_for_a_slow_caller() {
         if is_in_use() {
             thread::sleep(COOLED);
         }
-        if !is_in_use() {
+        // A busy proxy had not read it yet, or has more to read than it can: the one has been read by now, the other not.
+        if !is_in_use() || !connection.is_read() {
             assert_eq!(caller.response().body.len(), body.len());
             continue;
         }
@@ -253,11 +278,13 @@ fn requests_that_are_sent_once_share_a_connection_inside_tls() {
         let (proxy, pair) = sealed(&api);
         let seen = answer(api, Some(pair.server(versions)));
         let mut caller = proxy.cross();
+        let mut allowed = Allowed::new();
         for _ in 0..20 {
+            let sent = Instant::now();
             caller.send(post("/a", "", "{}"));
             assert_eq!(caller.response().status(), 200);
             let (number, _) = seen.recv().unwrap();
-            assert!(number < 5, "connection {number}");
+            allowed.check(number, sent);
         }
     }
 }

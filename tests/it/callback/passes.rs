@@ -91,7 +91,9 @@ fn without_a_credential_it_is_401_and_the_callback_hears_nothing() {
         assert_coded(&caller.response(), 401, MISSING);
     }
     assert!(place.callback.try_accept().is_none() && place.api.try_accept().is_none());
-    assert_eq!(proxy.metrics().sum("cube_proxy_refusals_total", &["code=\"missing_credential\""]), 6.0);
+    proxy.wait_for_metrics("six refusals", |metrics| {
+        metrics.sum("cube_proxy_refusals_total", &["code=\"missing_credential\""]) == 6.0
+    });
 }
 
 /// C4: 200 and nothing else.

@@ -1,6 +1,6 @@
 //! WebSockets: asked about first, then relayed both ways until either side ends.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
@@ -208,17 +208,35 @@ fn an_api_that_switches_to_something_else_or_unasked_is_502() {
 fn a_websocket_on_which_nothing_moves_ends() {
     let place = Place::new();
     let proxy = place.proxy_with(|settings| {
-        settings.set("passthrough.idle_timeout_s", 0.4);
+        settings.set("passthrough.idle_timeout_s", 2.0);
     });
     let (mut caller, mut api) = established(&place, &proxy);
-    for _ in 0..4 {
-        std::thread::sleep(Duration::from_millis(200));
+    // Longer than that, but never a whole second without a byte, unless the machine stands still.
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_millis(2500) {
         caller.send("x");
         api.take_through(b"x");
+        std::thread::sleep(Duration::from_millis(50));
     }
     caller.wait_for_end();
     api.wait_for_end();
     assert_eq!(proxy.record()["ending"], "upstream_timeout");
+}
+
+#[test]
+fn it_goes_on_while_the_process_drains() {
+    let place = Place::new();
+    let mut proxy = place.proxy_with(|settings| {
+        settings.set("drain.min_s", 0).set("drain.deadline_s", 600);
+    });
+    let (mut caller, mut api) = established(&place, &proxy);
+    proxy.signal(rustix::process::Signal::TERM);
+    proxy.wait_for_log("draining: ");
+    caller.send("still here");
+    api.take_through(b"still here");
+    drop(caller);
+    api.wait_for_end();
+    assert!(proxy.wait_for_exit().success());
 }
 
 #[test]
@@ -229,8 +247,6 @@ fn the_end_of_the_process_ends_it_with_a_record() {
     });
     let (mut caller, mut api) = established(&place, &proxy);
     proxy.signal(rustix::process::Signal::TERM);
-    caller.send("still here");
-    api.take_through(b"still here");
     caller.wait_for_end();
     api.wait_for_end();
     assert!(proxy.wait_for_exit().success());

@@ -176,17 +176,35 @@ impl Connection {
     /// The same, for a peer that has no reason not to read, however busy the machine is, and for more bytes than its window
     /// holds: those that are kept back here have not been read either.
     pub(crate) fn wait_until_read(&self) {
+        // In this order: what is acknowledged has come, so that nothing comes after the second answer.
+        self.wait_until_come();
+        let patience = Instant::now() + PATIENCE;
+        while self.unread() > 0 {
+            assert!(Instant::now() < patience, "it is not read");
+            thread::yield_now();
+        }
+    }
+
+    /// Waits until all that was sent lies before the other side, read or not.
+    pub(crate) fn wait_until_come(&self) {
         let patience = Instant::now() + PATIENCE;
         let (here, there) = self.between;
-        // In this order: what is acknowledged has come, so that nothing comes after the second answer.
         while unacknowledged_at(here, there).is_some_and(|kept| kept > 0) {
             assert!(Instant::now() < patience, "it does not come");
             thread::yield_now();
         }
-        while unread_at(there, here).is_some_and(|unread| unread > 0) {
-            assert!(Instant::now() < patience, "it is not read");
-            thread::yield_now();
-        }
+    }
+
+    /// Bytes that lie before the other side and that it has not read; 0 if it has closed.
+    pub(crate) fn unread(&self) -> u32 {
+        let (here, there) = self.between;
+        unread_at(there, here).unwrap_or(0)
+    }
+
+    /// Whether the other side has read all that was sent.
+    pub(crate) fn is_read(&self) -> bool {
+        let (here, there) = self.between;
+        unacknowledged_at(here, there) == Some(0) && unread_at(there, here) == Some(0)
     }
 
     /// Parts with the connection, and waits until the other side's kernel knows: its process may have heard of it or not.

@@ -29,6 +29,11 @@ impl Metrics {
         self.text.lines().any(|line| line.split(['{', ' ']).next() == Some(name))
     }
 
+    /// Whether this very series is there.
+    pub(crate) fn has_series(&self, series: &str) -> bool {
+        self.text.lines().any(|line| line.rsplit_once(' ').is_some_and(|(found, _)| found == series))
+    }
+
     pub(crate) fn text(&self) -> &str {
         &self.text
     }

@@ -19,5 +19,5 @@ pub(crate) use connection::{Connection, End, PATIENCE};
 pub(crate) use message::{Message, chunk, chunked};
 pub(crate) use proxy::{Launch, Proxy, Settings, exchange, start};
 pub(crate) use requests::{chat, get, post};
-pub(crate) use upstream::{DELTA, DONE, STREAM_HEAD, USAGE, Upstream, json_answer};
+pub(crate) use upstream::{DELTA, DONE, Nobody, STREAM_HEAD, USAGE, Upstream, json_answer};
 pub(crate) use world::{MODEL, Pat, Tenant, World, domain_scopes, model_scopes};

@@ -1,10 +1,13 @@
 //! The model server's side: a listener whose connections a test plays by hand, or hands to a script.
 
 use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::Instant;
+
+use rustix::net::{AddressFamily, SocketType, bind, getsockname, listen, socket};
 
 use super::connection::{Connection, PATIENCE};
 use super::message::Message;
@@ -80,6 +83,32 @@ impl Upstream {
             }
         });
         requests
+    }
+}
+
+/// A port at which nobody listens, kept from everybody else: one that was bound and given back may be the next test's.
+#[derive(Debug)]
+pub(crate) struct Nobody {
+    socket: OwnedFd,
+    pub(crate) address: SocketAddr,
+}
+
+impl Nobody {
+    pub(crate) fn bind() -> Self {
+        let socket = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+        bind(&socket, &SocketAddr::from(([127, 0, 0, 1], 0))).expect("a port");
+        let address = SocketAddr::try_from(getsockname(&socket).unwrap()).unwrap();
+        Self { socket, address }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// From now on somebody does.
+    pub(crate) fn listen(self) -> TcpListener {
+        listen(&self.socket, 128).unwrap();
+        TcpListener::from(self.socket)
     }
 }
 
