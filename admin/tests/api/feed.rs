@@ -132,10 +132,16 @@ fn a_change_log_that_was_pruned_is_made_up_for_by_a_snapshot() {
     }
     // Pruning happens at start and now and then.
     server.kill_and_restart();
-    std::thread::sleep(std::time::Duration::from_millis(500));
-    let frame =
-        Feed::open(&server, &format!("&epoch={epoch}&since={generation}")).next().expect("a snapshot");
-    assert!(matches!(frame.heading, Frame::Snapshot { .. }));
+    let patience = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    let frame = loop {
+        let query = format!("&epoch={epoch}&since={generation}");
+        let frame = Feed::open(&server, &query).next().expect("what was missed");
+        if matches!(frame.heading, Frame::Snapshot { .. }) {
+            break frame;
+        }
+        assert!(std::time::Instant::now() < patience, "the log is not pruned: {:?}", frame.heading);
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    };
     assert_eq!(position(&frame), (epoch, generation + 3));
 }
 

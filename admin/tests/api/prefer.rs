@@ -72,6 +72,7 @@ fn the_answer_comes_as_soon_as_the_last_core_has_the_change() {
         let adopted = Instant::now();
         let (answer, answered) = waiting.join().expect("an answer");
         assert_eq!(answer.header("x-cube-pending-nodes"), None);
-        assert!(answered.saturating_duration_since(adopted) < Duration::from_secs(5));
+        // Long before the 40 seconds are over.
+        assert!(answered.saturating_duration_since(adopted) < Duration::from_secs(30));
     });
 }

@@ -41,7 +41,7 @@ fn an_issuer_that_is_away_at_the_start_is_asked_again_later() {
     let key = Key::p256();
     let issuer = Issuer::on(TcpListener::bind(address).expect("the same port"), key);
     let token = issuer.access(&json!({}));
-    let patience = Instant::now() + Duration::from_secs(20);
+    let patience = Instant::now() + Duration::from_secs(60);
     while status(&server, &token) != 200 {
         assert!(Instant::now() < patience, "it is not asked again");
         std::thread::sleep(Duration::from_millis(200));
@@ -134,14 +134,16 @@ fn an_issuer_over_tls_proves_who_it_is_and_leads_nowhere_without_tls() {
     std::fs::remove_file(file).expect("it was there");
 }
 
-/// An issuer that trickles is given up after a few seconds, and holds up nobody who does not need it.
+/// An issuer that says nothing is given up after a few seconds, and holds up nobody who does not need it.
 #[test]
 fn a_slow_issuer_is_given_up() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("bound");
+    let (over, is_over) = std::sync::mpsc::channel::<()>();
     let held = std::thread::spawn(move || {
         let (stream, _) = listener.accept().expect("it is asked");
-        std::thread::sleep(Duration::from_secs(10));
+        // Not a word until the test has ended.
+        let _ = is_over.recv();
         drop(stream);
     });
     let issuer = Issuer::start(Key::ed25519());
@@ -149,14 +151,17 @@ fn a_slow_issuer_is_given_up() {
         "[oidc]\nissuer = \"http://{address}/realms/test\"\naudiences = [\"cube-api\"]\n"
     ));
     let token = issuer.access(&json!({ "iss": format!("http://{address}/realms/test") }));
-    let started = Instant::now();
-    std::thread::scope(|scope| {
+    let others = std::thread::scope(|scope| {
         let asked = scope.spawn(|| status(&server, &token));
-        assert_eq!(status(&server, &server.admin), 200);
-        assert!(started.elapsed() < Duration::from_secs(3), "others do not wait");
+        let mut others = 0;
+        while !asked.is_finished() {
+            assert_eq!(status(&server, &server.admin), 200);
+            others += 1;
+        }
         assert_eq!(asked.join().expect("an answer"), 503);
+        others
     });
-    assert!(started.elapsed() < Duration::from_secs(9), "{:?}", started.elapsed());
-    drop(server);
+    assert!(others > 1, "others do not wait");
+    drop((server, over));
     held.join().expect("it ends");
 }

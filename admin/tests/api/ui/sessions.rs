@@ -136,8 +136,11 @@ fn sessions_are_listed_and_ended_and_a_new_password_ends_all() {
 fn a_session_ends_by_itself_and_with_its_user() {
     let server = Server::start_with("[login]\nrefresh_lifetime_s = 2\n");
     let (id, _) = server.add_user("ann");
+    let begun = std::time::Instant::now();
     let mut short = Browser::of_user(&server, "ann");
-    assert_eq!(short.get("/ui/").status, 200);
+    let early = short.get("/ui/").status;
+    // A machine that stands still for so long makes it late.
+    assert!(early == 200 || begun.elapsed() >= std::time::Duration::from_secs(2), "{early}");
     std::thread::sleep(std::time::Duration::from_millis(2_500));
     assert_eq!(short.get("/ui/").status, 303, "it is over");
     let mut browser = Browser::of_user(&server, "ann");
