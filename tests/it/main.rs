@@ -2,8 +2,8 @@
 //!
 //! * What it refuses: [`heads`], [`framing`], [`limits`], [`credentials`], [`rights`],
 //!   [`operations`], [`bodies`].
-//! * What it passes: [`relay`], [`upload`], [`long`], [`splits`], [`liveness`], [`headers`], [`models`],
-//!   [`routes`], [`origin`], [`callback`] (the passthrough listener).
+//! * What it passes: [`relay`], [`upload`], [`long`], [`resumed`], [`splits`], [`liveness`], [`headers`],
+//!   [`models`], [`routes`], [`origin`], [`callback`] (the passthrough listener).
 //! * What goes wrong on the way: [`departures`] (a side leaves), [`patience`] (a side is slow), [`faults`] (an upstream
 //!   misbehaves), [`interruptions`] (what a stream says of it), [`pool`] (a connection is used again).
 //! * What it looks like inside TLS: [`tls`], [`tls_upstream`], [`tls_malformed`], [`certificates`].
@@ -35,6 +35,7 @@ mod pool;
 mod process;
 mod records;
 mod relay;
+mod resumed;
 mod rights;
 mod routes;
 mod splits;
