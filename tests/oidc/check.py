@@ -5,9 +5,12 @@
 
 The superadmin `admin` has the password of the variable CUBE_ADMIN_PASSWORD.
 
+0. The provider holds to PKCE: without a challenge by S256 it gives no code, without its verifier it takes none. So the verifier is right
+   wherever somebody gets in below.
 1. By plain requests with a cookie jar: there and back, refused there, an address that is not verified, a code that comes twice.
 2. In Chromium: the button, the provider's own form, and a session at the end, with our policy for pages and its rules for cookies in force.
-3. In Chromium: a superadmin finds that account on the user's page, and removes the link.
+3. In Chromium: a superadmin finds that account on the user's page, and removes the link. Before and after, on the pages between and on the
+   sign-in page with its button, light and dark, axe-core (the file of the variable AXE) finds nothing serious.
 """
 
 import contextlib
@@ -61,6 +64,29 @@ class Person:
         status, back, text = self.ask(self.leave(), form)
         assert status == 302 and back.startswith(f"{PAGES}/ui/oidc/callback?"), (status, back, text)
         return back
+
+
+def redeem(code, **verifier):
+    """Status and error of a request for tokens with a code that was meant for cube-admin."""
+    form = {"grant_type": "authorization_code", "code": code, "redirect_uri": f"{PAGES}/ui/oidc/callback"}
+    status, _, text = Person().ask(f"{ISSUER}/oauth2/token", form | {"client_id": "cube", "client_secret": "any"} | verifier)
+    return status, json.loads(text).get("error")
+
+
+def the_provider_holds_to_pkce():
+    there = Person().leave()
+    place, _, query = there.partition("?")
+    asked = dict(urllib.parse.parse_qsl(query))
+    assert asked["code_challenge_method"] == "S256" and len(asked["code_challenge"]) == 43, asked
+    for less in [{"code_challenge": ""}, {"code_challenge_method": ""}, {"code_challenge_method": "plain"}]:
+        kept = {name: value for name, value in (asked | less).items() if value}
+        status, back, _ = Person().ask(f"{place}?{urllib.parse.urlencode(kept)}")
+        assert status == 400 or "error=invalid_request" in (back or ""), (less, status, back)
+    for verifier in [{}, {"code_verifier": "x" * 43}, {"code_verifier": asked["code_challenge"]}]:
+        back = Person().let_in({"sub": "ada"})
+        code = dict(urllib.parse.parse_qsl(urllib.parse.urlsplit(back).query))["code"]
+        status, error = redeem(code, **verifier)
+        assert status == 400 and error in ("invalid_request", "invalid_grant"), (verifier, status, error)
 
 
 def by_requests():
@@ -138,6 +164,25 @@ class Chromium:
     def script(self, text):
         return driver("POST", f"{self.session}/execute/sync", {"script": text, "args": []})
 
+    def judge(self):
+        """Fails on what keeps somebody out, in either theme and the window of a phone or a desk."""
+        run = """const done = arguments[arguments.length - 1];
+            // Colours that are still on their way from one theme to the other are nobody's choice.
+            Promise.all(document.getAnimations().map((one) => one.finished)).then(() => axe.run(document, { resultTypes: ['violations'] })).then((result) => done(result.violations
+              .filter((found) => ['serious', 'critical'].includes(found.impact))
+              .map((found) => found.id + ': ' + found.nodes.map((node) => node.target.join(' ')).join(', '))),
+              (error) => done(['axe: ' + error]))"""
+        for theme, width in [("light", 1280), ("dark", 360)]:
+            driver("POST", f"{self.session}/window/rect", {"width": width, "height": 900})
+            self.script(f"document.querySelector('button[value={theme}]').click()")
+            chosen = lambda: self.script("return document.documentElement.dataset.theme")
+            until(chosen, lambda: chosen() == theme)
+            with open(os.environ["AXE"], encoding="utf-8") as file:
+                self.script(file.read())
+            found = driver("POST", f"{self.session}/execute/async", {"script": run, "args": []})
+            place = driver("GET", f"{self.session}/url")
+            assert not found, f"{place}, {theme}: {found}"
+
     def until_at(self, start):
         """Waits for the address to begin like this."""
         address = lambda: driver("GET", f"{self.session}/url")
@@ -153,6 +198,7 @@ def in_chromium():
     with contextlib.closing(Chromium()) as browser:
         browser.go("/ui/account")
         browser.until_at(f"{PAGES}/ui/sign-in?next=%2Fui%2Faccount")
+        browser.judge()
         browser.press("#elsewhere")
         browser.until_at(f"{ISSUER}/oauth2/authorize?")
         browser.write("input[name=sub]", "ada")
@@ -175,13 +221,20 @@ def link_in_chromium():
         browser.go(ada)
         browser.until_says(f"Linked to an account at {ISSUER}")
         assert browser.script("return document.querySelector('#f-subject').value") == "ada"
+        browser.judge()
         browser.press("a[href$='/unlink']")
         browser.until_says("Whoever is “ada”")
+        browser.judge()
         browser.press("form.confirm button")
         browser.until_says(f"Not linked to an account at {ISSUER}")
+        browser.judge()
 
 
+the_provider_holds_to_pkce()
 by_requests()
 in_chromium()
 link_in_chromium()
-print("signed in at another's provider: by requests and in Chromium; the link seen and removed")
+print(
+    "signed in at another's provider: by requests and in Chromium; the link seen and removed;"
+    " PKCE holds, and axe-core finds nothing serious"
+)

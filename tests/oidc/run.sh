@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# Signing in with an OpenID Connect provider that is not ours (oidc-provider-mock, made of Authlib), in Chromium and by plain requests.
+# Signing in with an OpenID Connect provider that is not ours (oidc-provider-mock, made of Authlib), in Chromium and by plain requests;
+# axe-core on the page that shows and sets the link.
 #
 #   tests/oidc/run.sh
 #
-# Installs what it needs: the provider from PyPI into target/, chromium and chromium-driver by apt. Fails when it cannot: a check that
+# Installs what it needs: the provider from PyPI and axe-core from npm into target/, chromium, chromium-driver and npm by apt. Fails when it cannot: a check that
 # could not run did not pass.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -18,6 +19,7 @@ fi
 venv=$target/oidc-venv
 python3 -m venv "$venv"
 "$venv/bin/pip" install --quiet --disable-pip-version-check --requirement "$here/requirements.txt"
+. "$root/tests/axe.sh"
 . "$root/tests/programs.sh"
 
 # Both have to know the other's address before they start.
@@ -30,7 +32,7 @@ state=$(mktemp -d)
 pids=()
 trap 'kill "${pids[@]}" 2>/dev/null || true; wait "${pids[@]}" 2>/dev/null || true; rm -rf "$state"' EXIT
 
-PYTHONWARNINGS=ignore "$venv/bin/oidc-provider-mock" --port "$issuer" --require-nonce true \
+PYTHONWARNINGS=ignore "$venv/bin/python3" "$here/provider.py" --port "$issuer" --require-nonce true \
     --user-claims '{"sub": "ada", "email": "ada@example.org", "email_verified": true, "given_name": "Ada"}' \
     --user-claims '{"sub": "eve", "email": "ada@example.org", "email_verified": false}' >"$state/issuer.log" 2>&1 &
 pids+=($!)

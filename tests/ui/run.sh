@@ -10,21 +10,13 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
 target=${CARGO_TARGET_DIR:-$root/target}
-axe_version=4.14.1
 
-missing=()
-command -v chromedriver >/dev/null && command -v chromium >/dev/null || missing+=(chromium chromium-driver)
-command -v npm >/dev/null || missing+=(npm)
-if [ ${#missing[@]} -gt 0 ]; then
+if ! command -v chromedriver >/dev/null || ! command -v chromium >/dev/null; then
     as_root=$([ "$(id -u)" = 0 ] || echo sudo)
-    $as_root apt-get update -qq && DEBIAN_FRONTEND=noninteractive $as_root apt-get install -y -qq "${missing[@]}" ||
-        { echo "missing: apt-get install ${missing[*]}" >&2; exit 1; }
+    $as_root apt-get update -qq && DEBIAN_FRONTEND=noninteractive $as_root apt-get install -y -qq chromium chromium-driver ||
+        { echo "missing: apt-get install chromium chromium-driver" >&2; exit 1; }
 fi
-export AXE=$target/axe-core-$axe_version/package/axe.min.js
-if [ ! -f "$AXE" ]; then
-    mkdir -p "$target/axe-core-$axe_version"
-    (cd "$target/axe-core-$axe_version" && npm pack --silent "axe-core@$axe_version" >/dev/null && tar xzf ./*.tgz)
-fi
+. "$root/tests/axe.sh"
 
 cd "$root"
 cargo test --quiet --workspace --test browser --no-run
