@@ -73,15 +73,17 @@ pub fn check_path(path: &[u8], name_start: usize) -> Result<(), TargetError> {
     let [b'/', ..] = path else { return Err(TargetError::BadPath) };
     let mut segment_start = 1;
     let mut at = 1;
-    while let Some(&byte) = path.get(at) {
-        match byte {
-            b'/' => {
+    loop {
+        at += grammar::run(&path[at..], SEGMENT);
+        match path.get(at) {
+            None => break,
+            Some(b'/') => {
                 if !is_segment(&path[segment_start..at]) {
                     return Err(TargetError::BadPath);
                 }
                 segment_start = at + 1;
             }
-            b'%' => {
+            Some(b'%') => {
                 let byte = decoded(path.get(at + 1..at + 3)).ok_or(TargetError::BadPath)?;
                 if byte == b'/' {
                     if at < name_start || !is_segment(&path[segment_start..at]) {
@@ -91,8 +93,7 @@ pub fn check_path(path: &[u8], name_start: usize) -> Result<(), TargetError> {
                 }
                 at += 2;
             }
-            _ if grammar::is(byte, SEGMENT) => {}
-            _ => return Err(TargetError::BadPath),
+            Some(_) => return Err(TargetError::BadPath),
         }
         at += 1;
     }

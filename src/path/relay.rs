@@ -122,7 +122,7 @@ impl<'r, 'a> Relay<'r, 'a> {
     }
 
     /// Keeps the upstream connection or closes it, and makes sure that a cut answer looks cut.
-    fn end(mut self, ending: Ending) {
+    fn end(&mut self, ending: Ending) {
         self.ex.account.usage(self.frames.usage());
         if ending == Ending::Complete {
             if self.reusable
