@@ -5,6 +5,7 @@
 //! # Cost
 //! An atomic addition or two for each request; a handle's clone shares its counts.
 
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::http::StatusCode;
@@ -12,7 +13,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
-use prometheus_client::registry::Registry;
+use prometheus_client::registry::{Metric, Registry};
 
 /// Which part of the API answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,7 +130,8 @@ impl Changes {
 /// All of it.
 #[derive(Clone, Debug)]
 pub struct Figures {
-    changes: Changes,
+    /// Everything by its name, to be written out.
+    registry: Arc<Mutex<Registry>>,
     requests: Family<Labels<2>, Counter>,
     durations: Family<Labels<1>, Histogram>,
     logins: Family<Labels<2>, Counter>,
@@ -142,82 +144,66 @@ pub struct Figures {
 }
 
 impl Figures {
-    /// All zero but for what the store has counted.
+    /// Makes and names everything. All zero but for what the store has counted.
     #[must_use]
     pub fn new(changes: Changes) -> Self {
-        let usage = Family::<Labels<1>, Counter>::default();
+        let mut registry = Registry::default();
+        let own = registry.sub_registry_with_prefix("cube_admin");
+        let requests =
+            named(own, "requests", "Requests by part of the API and class of status", Family::default());
+        let durations = named(
+            own,
+            "request_duration_seconds",
+            "Time from a request's head to its answer's head",
+            Family::new_with_constructor(seconds as fn() -> Histogram),
+        );
+        own.register("change_wait_seconds", "Time that changes waited for those before them", changes.waited);
+        own.register(
+            "change_duration_seconds",
+            "Time from the beginning of a change to its being on the disk",
+            changes.took,
+        );
+        let logins =
+            named(own, "logins", "Attempts at logging in, by how and with what result", Family::default());
+        let usage: Family<Labels<1>, Counter> = named(
+            own,
+            "usage_records",
+            "Usage records told by proxies: stored, repeated (told before) or unreadable",
+            Family::default(),
+        );
         for outcome in [STORED, REPEATED, UNREADABLE] {
             // There from the beginning: of a counter that appears with its first count, nobody sees that it grew.
             drop(usage.get_or_create(&[outcome]));
         }
+        let feed_streams = named(own, "feed_streams", "Open feeds", Gauge::default());
+        let mut count = |name, help| named(own, name, help, Counter::default());
+        let feed_snapshots =
+            count("feed_snapshots", "Times that a proxy was sent all tables instead of what it had missed");
+        let feed_refused = count("feed_refusals", "Requests on the feed's address without the fleet key");
+        let upkeep_failures = count("upkeep_failures", "Times that old rows or keys could not be seen to");
+        let upkeep_ended = named(
+            own,
+            "upkeep_last_success_timestamp_seconds",
+            "When old rows and keys were last seen to, in Unix time; 0 if not yet",
+            Gauge::default(),
+        );
         Self {
-            changes,
-            requests: Family::default(),
-            durations: Family::new_with_constructor(seconds),
-            logins: Family::default(),
+            registry: Arc::new(Mutex::new(registry)),
+            requests,
+            durations,
+            logins,
             usage,
-            feed_streams: Gauge::default(),
-            feed_snapshots: Counter::default(),
-            feed_refused: Counter::default(),
-            upkeep_failures: Counter::default(),
-            upkeep_ended: Gauge::default(),
+            feed_streams,
+            feed_snapshots,
+            feed_refused,
+            upkeep_failures,
+            upkeep_ended,
         }
     }
 
-    /// Names everything.
-    pub fn register(&self, registry: &mut Registry) {
-        let registry = registry.sub_registry_with_prefix("cube_admin");
-        registry.register(
-            "requests",
-            "Requests by part of the API and class of status",
-            self.requests.clone(),
-        );
-        registry.register(
-            "request_duration_seconds",
-            "Time from a request's head to its answer's head",
-            self.durations.clone(),
-        );
-        registry.register(
-            "change_wait_seconds",
-            "Time that changes waited for those before them",
-            self.changes.waited.clone(),
-        );
-        registry.register(
-            "change_duration_seconds",
-            "Time from the beginning of a change to its being on the disk",
-            self.changes.took.clone(),
-        );
-        registry.register(
-            "logins",
-            "Attempts at logging in, by how and with what result",
-            self.logins.clone(),
-        );
-        registry.register(
-            "usage_records",
-            "Usage records told by proxies: stored, repeated (told before) or unreadable",
-            self.usage.clone(),
-        );
-        registry.register("feed_streams", "Open feeds", self.feed_streams.clone());
-        registry.register(
-            "feed_snapshots",
-            "Times that a proxy was sent all tables instead of what it had missed",
-            self.feed_snapshots.clone(),
-        );
-        registry.register(
-            "feed_refusals",
-            "Requests on the feed's address without the fleet key",
-            self.feed_refused.clone(),
-        );
-        registry.register(
-            "upkeep_failures",
-            "Times that old rows or keys could not be seen to",
-            self.upkeep_failures.clone(),
-        );
-        registry.register(
-            "upkeep_last_success_timestamp_seconds",
-            "When old rows and keys were last seen to, in Unix time; 0 if not yet",
-            self.upkeep_ended.clone(),
-        );
+    /// Everything by its name: [`crate::ops`] adds to it how things are, and writes it out.
+    pub(crate) fn registry(&self) -> MutexGuard<'_, Registry> {
+        self.registry.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A request was answered.
@@ -288,6 +274,12 @@ impl Figures {
             }
         }
     }
+}
+
+/// Names a metric; a clone shares its figures.
+fn named<M: Metric + Clone>(registry: &mut Registry, name: &str, help: &str, metric: M) -> M {
+    registry.register(name, help, metric.clone());
+    metric
 }
 
 /// An open feed.

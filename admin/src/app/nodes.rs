@@ -124,15 +124,11 @@ impl App {
     /// [`AppError::Forbidden`].
     pub async fn list_nodes(&self, principal: &Principal) -> Result<Vec<Node>, AppError> {
         principal.as_superadmin()?;
-        self.nodes_now().await
+        Ok(self.nodes_at(&feed::state(&mut *self.store.read().await?).await?))
     }
 
-    /// The same, for whoever may see it.
-    ///
-    /// # Errors
-    /// The database failed.
-    pub(crate) async fn nodes_now(&self) -> Result<Vec<Node>, AppError> {
-        let now = feed::state(&mut *self.store.read().await?).await?;
+    /// The same, for whoever may see it and knows how far the feed is.
+    pub(crate) fn nodes_at(&self, now: &feed::FeedState) -> Vec<Node> {
         let shown = self.nodes.all().into_iter().map(|known| Node {
             connected: known.heard.elapsed() < CONNECTED_WITHIN,
             lag: (known.report.epoch == now.epoch)
@@ -141,7 +137,7 @@ impl App {
             first_seen: known.first_seen,
             last_seen: known.last_seen,
         });
-        Ok(shown.collect())
+        shown.collect()
     }
 
     /// Forgets a node that is gone.

@@ -10,7 +10,9 @@ use prometheus_client::registry::{Metric, Registry};
 
 use super::Shown;
 use crate::app::App;
+use crate::app::nodes::Node;
 use crate::clock::Moment;
+use crate::store::feed::FeedState;
 
 /// A gauge that is never below zero.
 type Count = Gauge<u64, AtomicU64>;
@@ -71,12 +73,12 @@ impl Gauges {
 
     /// Looks at everything.
     ///
-    /// * `generation`: `None` if the database does not answer.
-    pub(super) async fn set(&self, app: &App, shown: &[Shown], generation: Option<u64>) {
-        self.database_up.set(generation.is_some().into());
-        if let Some(generation) = generation {
-            self.generation.set(generation);
-            self.set_nodes(app).await;
+    /// * `state`: what the database says of the feed; `None` if it does not answer.
+    pub(super) fn set(&self, app: &App, shown: &[Shown], state: Option<&FeedState>) {
+        self.database_up.set(state.is_some().into());
+        if let Some(state) = state {
+            self.generation.set(state.generation);
+            self.set_nodes(app.nodes_at(state));
         }
         let file = app.settings.database_file();
         for (name, path) in [("main", &file), ("wal", &sibling(&file, "-wal"))] {
@@ -99,8 +101,7 @@ impl Gauges {
         }
     }
 
-    async fn set_nodes(&self, app: &App) {
-        let Ok(nodes) = app.nodes_now().await else { return };
+    fn set_nodes(&self, nodes: Vec<Node>) {
         // Nodes can be forgotten.
         for family in [&self.node_lag, &self.node_seen] {
             family.clear();

@@ -18,8 +18,7 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use prometheus_client::registry::Registry;
-use tokio::sync::{Mutex, watch};
+use tokio::sync::watch;
 
 use crate::app::App;
 use crate::listener::Terms;
@@ -36,49 +35,52 @@ pub type Shown = (&'static str, watch::Receiver<Terms>);
 struct Ops {
     app: App,
     shown: Vec<Shown>,
-    /// Locked for a whole scrape: gauges are set, then written.
-    page: Mutex<(Registry, Gauges)>,
+    gauges: Gauges,
+}
+
+impl Ops {
+    fn new(app: App, shown: Vec<Shown>) -> Arc<Self> {
+        let gauges = Gauges::register(&mut app.figures.registry());
+        Arc::new(Self { app, shown, gauges })
+    }
 }
 
 /// The whole listener.
 ///
 /// * `shown`: listeners that speak TLS.
 pub fn router(app: App, shown: Vec<Shown>) -> Router {
-    let mut registry = Registry::default();
-    app.figures.register(&mut registry);
-    let gauges = Gauges::register(&mut registry);
-    let page = Mutex::new((registry, gauges));
     Router::new()
         .route("/metrics", get(metrics))
         .route("/livez", get(async || "alive\n"))
         .route("/readyz", get(ready))
         .fallback(async || (StatusCode::NOT_FOUND, "/metrics, /livez or /readyz\n"))
-        .with_state(Arc::new(Ops { app, shown, page }))
+        .with_state(Ops::new(app, shown))
 }
 
 /// Figures that the database has are left as they were if it does not answer; `cube_admin_database_up` says so.
 async fn metrics(State(ops): State<Arc<Ops>>) -> Response {
-    let page = ops.page.lock().await;
-    let (registry, gauges) = &*page;
-    gauges.set(&ops.app, &ops.shown, generation(&ops.app).await).await;
+    let state = feed_state(&ops.app).await;
+    // Locked until all is written: another scrape would set gauges between.
+    let registry = ops.app.figures.registry();
+    ops.gauges.set(&ops.app, &ops.shown, state.as_ref());
     let mut text = String::with_capacity(16 << 10);
-    prometheus_client::encoding::text::encode(&mut text, registry)
+    prometheus_client::encoding::text::encode(&mut text, &registry)
         .expect("writing to a String does not fail");
     ([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response()
 }
 
 async fn ready(State(ops): State<Arc<Ops>>) -> Response {
-    match generation(&ops.app).await {
+    match feed_state(&ops.app).await {
         Some(_) => "ready\n".into_response(),
         None => (StatusCode::SERVICE_UNAVAILABLE, "the database does not answer\n").into_response(),
     }
 }
 
-/// The newest generation as the database has it; `None`: it does not answer.
-async fn generation(app: &App) -> Option<u64> {
+/// Epoch and newest generation as the database has them; `None`: it does not answer.
+async fn feed_state(app: &App) -> Option<feed::FeedState> {
     let read = async { feed::state(&mut *app.store.read().await?).await };
     match tokio::time::timeout(PATIENCE, read).await {
-        Ok(Ok(state)) => Some(state.generation),
+        Ok(Ok(state)) => Some(state),
         Ok(Err(error)) => {
             tracing::error!(%error, "the database does not answer");
             None
@@ -105,9 +107,7 @@ mod tests {
         let store = Store::open(&directory.join("db")).await.expect("a new database");
         let key = FleetKey::generate().expect("randomness");
         let app = App::new(store, Settings::default().into(), key).await.expect("an empty world");
-        let mut registry = Registry::default();
-        let gauges = Gauges::register(&mut registry);
-        let ops = Arc::new(Ops { app, shown: Vec::new(), page: Mutex::new((registry, gauges)) });
+        let ops = Ops::new(app, Vec::new());
         let page = async || {
             let body = metrics(State(Arc::clone(&ops))).await.into_body();
             let bytes = axum::body::to_bytes(body, 1 << 20).await.expect("a page");
