@@ -58,7 +58,7 @@ fn username(number: usize) -> String {
 }
 
 async fn fill(app: &App, user_count: usize, pats_of_each: usize) -> anyhow::Result<()> {
-    if users::has_superadmin(&mut *app.store.read().await?, None).await? {
+    if users::has_superadmin(&mut app.store.read().await?, None).await? {
         eprintln!("the directory is filled already");
         return Ok(());
     }

@@ -4,8 +4,7 @@ use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 
 /// A point in time, in milliseconds of Unix time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, utoipa::ToSchema, sqlx::Type)]
-#[sqlx(transparent)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, utoipa::ToSchema)]
 #[schema(value_type = String, format = DateTime, example = "2026-01-31T12:00:00Z")]
 pub struct Moment(pub i64);
 

@@ -33,6 +33,10 @@ struct PlaceOptions {
     /// The state directory, instead of the one that the settings name
     #[arg(long, global = true, value_name = "DIR", env = "CUBE_ADMIN_STATE")]
     state: Option<PathBuf>,
+    /// A PostgreSQL database (`postgres://…`), instead of the one that the settings name. It may hold a password: rather set
+    /// CUBE_ADMIN_DATABASE
+    #[arg(long, global = true, value_name = "URL", env = "CUBE_ADMIN_DATABASE", hide_env_values = true)]
+    database: Option<String>,
 }
 
 /// Commands that do not call the API; [`cli`] has the others.
@@ -151,6 +155,9 @@ fn settings(place: PlaceOptions) -> anyhow::Result<Settings> {
     };
     if let Some(directory) = place.state {
         settings.use_state_dir(directory);
+    }
+    if let Some(url) = place.database {
+        settings.use_database(&url).map_err(|why| anyhow::anyhow!("--database: {why}"))?;
     }
     Ok(settings)
 }

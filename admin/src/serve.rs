@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use crate::app::App;
+use crate::app::{App, replicas};
 use crate::listener::{Listener, Peer};
 use crate::ops::Shown;
 use crate::settings::{ListenerSettings, Settings};
@@ -37,6 +37,7 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     });
     println!(r#"{{"event":"ready","api":"{}","feed":"{}","ops":"{}"}}"#, api.url()?, feed.url()?, ops.url()?);
     tokio::spawn(upkeep::keep_up(app.clone()));
+    tokio::spawn(replicas::follow(app.clone()));
     // Feeds never end by themselves: the process ends them.
     let service = feed::router(app.clone()).into_make_service_with_connect_info::<Peer>();
     tokio::spawn(axum::serve(feed, service).into_future());
@@ -62,8 +63,8 @@ pub async fn open(settings: Arc<Settings>) -> anyhow::Result<App> {
     std::fs::create_dir_all(&settings.state_dir)
         .with_context(|| format!("state.directory {}", settings.state_dir.display()))?;
     let fleet_key = secrets::fleet_key(&settings.fleet_key_file)?;
-    let file = settings.database_file();
-    let store = Store::open(&file).await.with_context(|| format!("database {}", file.display()))?;
+    let database = settings.database();
+    let store = Store::open(&database).await.with_context(|| format!("database {database}"))?;
     Ok(App::new(store, settings, fleet_key).await?)
 }
 

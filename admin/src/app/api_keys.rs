@@ -107,7 +107,7 @@ impl App {
         limit: i64,
     ) -> Result<Vec<ApiKeyRow>, AppError> {
         may_manage(principal)?;
-        Ok(api_keys::list(&mut *self.store.read().await?, after, limit).await?)
+        Ok(api_keys::list(&mut self.store.read().await?, after, limit).await?)
     }
 
     /// One key.
@@ -116,7 +116,7 @@ impl App {
     /// [`AppError::Forbidden`], [`AppError::NotFound`].
     pub async fn view_api_key(&self, principal: &Principal, id: Uuid) -> Result<ApiKeyRow, AppError> {
         may_manage(principal)?;
-        let found = api_keys::find(&mut *self.store.read().await?, id).await?;
+        let found = api_keys::find(&mut self.store.read().await?, id).await?;
         found.map(|(row, _)| row).ok_or(NO_KEY)
     }
 

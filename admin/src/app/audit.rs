@@ -55,6 +55,6 @@ impl App {
     /// # Errors
     /// The database failed.
     pub async fn next_of_export(&self, filter: &AuditFilter) -> Result<Vec<Event>, AppError> {
-        Ok(audit::list(&mut *self.store.read().await?, filter, EVENTS_MAX).await?)
+        Ok(audit::list(&mut self.store.read().await?, filter, EVENTS_MAX).await?)
     }
 }

@@ -108,7 +108,7 @@ impl App {
     ) -> Result<Listed<DeploymentRow>, AppError> {
         principal.as_superadmin()?;
         let only = principal.only_deployments();
-        Ok(deployments::list(&mut *self.store.read().await?, part, only, page).await?)
+        Ok(deployments::list(&mut self.store.read().await?, part, only, page).await?)
     }
 
     /// One deployment.
@@ -121,7 +121,7 @@ impl App {
         name: &str,
     ) -> Result<DeploymentRow, AppError> {
         principal.as_superadmin()?;
-        explicit(principal, deployments::find(&mut *self.store.read().await?, name).await?)
+        explicit(principal, deployments::find(&mut self.store.read().await?, name).await?)
     }
 
     /// Changes a deployment. Credentials that the change leaves out stay with the endpoints whose URL stays.

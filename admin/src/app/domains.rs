@@ -119,7 +119,7 @@ impl App {
     ) -> Result<Listed<DomainRow>, AppError> {
         filter.member = (!principal.superadmin).then_some(principal.user);
         filter.among = principal.scoped_domains();
-        Ok(domains::list(&mut *self.store.read().await?, &filter, page).await?)
+        Ok(domains::list(&mut self.store.read().await?, &filter, page).await?)
     }
 
     /// One domain.

@@ -204,7 +204,7 @@ impl App {
     ) -> Result<Vec<RuleSaid>, AppError> {
         principal.as_superadmin()?;
         let everything = Page { offset: 0, limit: i64::from(i32::MAX) };
-        let listed = routes::list(&mut *self.store.read().await?, None, None, everything).await?;
+        let listed = routes::list(&mut self.store.read().await?, None, None, everything).await?;
         let sees = |rule: &RouteRow| rule.enabled && rule.domain.is_none_or(|of| of == domain);
         let mut rules: Vec<RouteRow> = listed.rows.into_iter().filter(sees).collect();
         rules.sort_by(|one, other| order(one).cmp(&order(other)));

@@ -72,7 +72,7 @@ impl App {
     ) -> Result<Listed<InvitationRow>, AppError> {
         principal.as_owner()?;
         let filter = InvitationFilter { domain: None, invitee: Some(principal.user), state };
-        Ok(invitations::list(&mut *self.store.read().await?, &filter, page).await?)
+        Ok(invitations::list(&mut self.store.read().await?, &filter, page).await?)
     }
 
     /// Takes the role that is offered.

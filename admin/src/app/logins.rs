@@ -54,11 +54,11 @@ impl Keys {
     /// # Errors
     /// The database failed, or its keys are sealed with another fleet key.
     pub async fn load(store: &Store, fleet_key: &FleetKey, settings: &Settings) -> Result<Self, AppError> {
-        let rows = keys::all(&mut *store.read().await?).await?;
+        let rows = keys::all(&mut store.read().await?).await?;
         if !rows.iter().any(|row| row.active) {
-            rotate(store, fleet_key, settings).await?;
+            rotate_if(store, fleet_key, settings, |active| active.is_none()).await?;
         }
-        let rows = keys::all(&mut *store.read().await?).await?;
+        let rows = keys::all(&mut store.read().await?).await?;
         Ok(Self { inner: Arc::new(RwLock::new(Arc::new(KeyRing::new(&rows, fleet_key)?))) })
     }
 
@@ -67,7 +67,7 @@ impl Keys {
     /// # Errors
     /// The database failed.
     pub async fn rotate(&self, app: &App) -> Result<(), AppError> {
-        rotate(&app.store, &app.fleet_key, &app.settings).await?;
+        rotate_if(&app.store, &app.fleet_key, &app.settings, |_| true).await?;
         self.reload(app).await
     }
 
@@ -76,11 +76,13 @@ impl Keys {
     /// # Errors
     /// The database failed.
     pub async fn rotate_if_due(&self, app: &App, before: Moment) -> Result<(), AppError> {
-        let rows = keys::all(&mut *app.store.read().await?).await?;
-        match rows.iter().find(|row| row.active) {
-            Some(active) if active.created_at >= before => Ok(()),
-            Some(_) | None => self.rotate(app).await,
+        let rows = keys::all(&mut app.store.read().await?).await?;
+        let is_due = |active: Option<&SigningKeyRow>| active.is_none_or(|key| key.created_at < before);
+        if is_due(rows.iter().find(|row| row.active)) {
+            rotate_if(&app.store, &app.fleet_key, &app.settings, is_due).await?;
+            self.reload(app).await?;
         }
+        Ok(())
     }
 
     /// Removes keys whose time is over.
@@ -96,8 +98,12 @@ impl Keys {
         Ok(())
     }
 
-    async fn reload(&self, app: &App) -> Result<(), AppError> {
-        let rows = keys::all(&mut *app.store.read().await?).await?;
+    /// Reads them again: another replica changed them.
+    ///
+    /// # Errors
+    /// As [`Keys::load`].
+    pub async fn reload(&self, app: &App) -> Result<(), AppError> {
+        let rows = keys::all(&mut app.store.read().await?).await?;
         let ring = Arc::new(KeyRing::new(&rows, &app.fleet_key)?);
         *self.inner.write().unwrap_or_else(PoisonError::into_inner) = ring;
         Ok(())
@@ -145,7 +151,13 @@ impl KeyRing {
     }
 }
 
-async fn rotate(store: &Store, fleet_key: &FleetKey, settings: &Settings) -> Result<(), AppError> {
+/// Makes a new active key if the present one is such that one is wanted: another replica may have just made it.
+async fn rotate_if(
+    store: &Store,
+    fleet_key: &FleetKey,
+    settings: &Settings,
+    is_wanted: impl Fn(Option<&SigningKeyRow>) -> bool,
+) -> Result<(), AppError> {
     let now = Moment::now();
     let id = uuid::Uuid::now_v7().simple().to_string();
     let (key, pkcs8) =
@@ -160,6 +172,9 @@ async fn rotate(store: &Store, fleet_key: &FleetKey, settings: &Settings) -> Res
         retires_at: None,
     };
     let mut tx = store.begin().await?;
+    if !is_wanted(keys::all(tx.connection()).await?.iter().find(|row| row.active)) {
+        return Ok(());
+    }
     keys::activate(&mut tx, &row, now, now.after(settings.login.refresh_lifetime)).await?;
     tx.audit(AuditEntry {
         action: "signing_key.rotate",
@@ -191,7 +206,7 @@ impl App {
                 AppError::Throttled { retry_after_s }
             })?;
         }
-        let found = users::find_by_login(&mut *self.store.read().await?, login).await?;
+        let found = users::find_by_login(&mut self.store.read().await?, login).await?;
         let (user, hash) = found.map_or((None, None), |(user, hash)| (Some(user), hash));
         let holds = on_blocking_thread(move || secrets::password_holds(&password, hash.as_deref())).await?;
         match user {
@@ -321,7 +336,7 @@ impl App {
     /// [`AppError::Forbidden`] for a PAT.
     pub async fn list_logins(&self, principal: &Principal) -> Result<Vec<LoginRow>, AppError> {
         principal.without_pat()?;
-        Ok(logins::of_user(&mut *self.store.read().await?, principal.user, Moment::now()).await?)
+        Ok(logins::of_user(&mut self.store.read().await?, principal.user, Moment::now()).await?)
     }
 
     /// Ends one of the user's logins. Its access token stays good for what is left of its short life.

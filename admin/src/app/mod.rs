@@ -19,6 +19,7 @@ pub mod pats;
 pub mod principal;
 #[cfg(test)]
 mod replay;
+pub mod replicas;
 pub mod roles;
 pub mod routes;
 pub mod scim;

@@ -1,7 +1,7 @@
 //! Nodes: which proxies there are, what they have adopted, and waiting until they have.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use cube_wire::feed::NodeReport;
@@ -15,7 +15,7 @@ use crate::store::{Store, feed};
 
 /// A node that has said nothing for this long is not connected. Nodes report once a second.
 const CONNECTED_WITHIN: Duration = Duration::from_secs(3);
-/// How often what a node says all the time is written down.
+/// How often what a node says all the time is written down. Other replicas read it, so where there may be some it is written each time.
 const WRITTEN_EVERY: Duration = Duration::from_secs(30);
 
 /// What nodes said last. Cloned handles share it.
@@ -63,18 +63,48 @@ impl Nodes {
     /// # Errors
     /// The database failed.
     pub async fn load(store: &Store) -> Result<Self, AppError> {
+        let nodes = Self { known: Arc::default(), reports: watch::Sender::new(0) };
+        nodes.look_at_all(store).await?;
+        Ok(nodes)
+    }
+
+    /// Looks what other replicas have written of all nodes.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn look_at_all(&self, store: &Store) -> Result<(), AppError> {
+        let rows = nodes::all(&mut store.read().await?).await?;
         let long_ago = Instant::now().checked_sub(CONNECTED_WITHIN).unwrap_or_else(Instant::now);
-        let known = nodes::all(&mut *store.read().await?).await?.into_iter().map(|row| {
-            let known = Known {
-                report: row.report,
-                first_seen: row.first_seen,
-                last_seen: row.last_seen,
-                heard: long_ago,
-                written: None,
-            };
-            (row.name, known)
-        });
-        Ok(Self { known: Arc::new(Mutex::new(known.collect())), reports: watch::Sender::new(0) })
+        rows.into_iter().for_each(|row| self.learn(row, long_ago));
+        Ok(())
+    }
+
+    /// Looks what another replica has just written of a node, or that it has forgotten it.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn look_at(&self, store: &Store, name: &str) -> Result<(), AppError> {
+        match nodes::find(&mut store.read().await?, name).await? {
+            Some(row) => self.learn(row, Instant::now()),
+            None => {
+                self.lock().remove(name);
+            }
+        }
+        self.reports.send_modify(|count| *count += 1);
+        Ok(())
+    }
+
+    /// What this replica was told itself later than that is newer.
+    fn learn(&self, row: NodeRow, heard: Instant) {
+        let mut nodes = self.lock();
+        if nodes.get(&row.name).is_none_or(|known| known.last_seen < row.last_seen) {
+            let NodeRow { name, first_seen, last_seen, report } = row;
+            nodes.insert(name, Known { report, first_seen, last_seen, heard, written: None });
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Known>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A node has said how it is.
@@ -84,11 +114,12 @@ impl Nodes {
     pub async fn report(&self, store: &Store, report: NodeReport) -> Result<(), AppError> {
         let (now, moment) = (Instant::now(), Moment::now());
         let to_write = {
-            let mut nodes = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut nodes = self.lock();
             let before = nodes.get(&report.node);
             let first_seen = before.map_or(moment, |known| known.first_seen);
             let due = before.is_none_or(|known| {
-                known.report.boot != report.boot
+                store.has_replicas()
+                    || known.report.boot != report.boot
                     || known.written.is_none_or(|written| now.duration_since(written) >= WRITTEN_EVERY)
             });
             let written = if due { Some(now) } else { before.and_then(|known| known.written) };
@@ -104,7 +135,7 @@ impl Nodes {
     }
 
     fn all(&self) -> Vec<Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+        self.lock().values().cloned().collect()
     }
 
     /// Names of connected nodes that have not adopted this generation of this epoch everywhere.
@@ -124,7 +155,7 @@ impl App {
     /// [`AppError::Forbidden`].
     pub async fn list_nodes(&self, principal: &Principal) -> Result<Vec<Node>, AppError> {
         principal.as_superadmin()?;
-        Ok(self.nodes_at(&feed::state(&mut *self.store.read().await?).await?))
+        Ok(self.nodes_at(&feed::state(&mut self.store.read().await?).await?))
     }
 
     /// The same, for whoever may see it and knows how far the feed is.
@@ -152,7 +183,7 @@ impl App {
     ) -> Result<(), AppError> {
         principal.as_superadmin()?;
         {
-            let mut nodes = self.nodes.known.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut nodes = self.nodes.lock();
             let known = nodes.get(name).ok_or(AppError::NotFound("node"))?;
             if known.heard.elapsed() < CONNECTED_WITHIN {
                 return Err(AppError::Conflict("the node is connected".to_owned()));
@@ -176,7 +207,7 @@ impl App {
         generation: u64,
         patience: Duration,
     ) -> Result<Vec<String>, AppError> {
-        let epoch = feed::state(&mut *self.store.read().await?).await?.epoch;
+        let epoch = feed::state(&mut self.store.read().await?).await?.epoch;
         let deadline = Instant::now() + patience;
         let mut reports = self.nodes.reports.subscribe();
         loop {

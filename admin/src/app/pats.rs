@@ -126,7 +126,7 @@ impl App {
     /// [`AppError::Forbidden`] for a PAT; [`AppError::NotFound`], also for other users' PATs.
     pub async fn view_pat(&self, principal: &Principal, id: PatId) -> Result<PatRow, AppError> {
         principal.without_pat()?;
-        let found = pats::find(&mut *self.store.read().await?, principal.user, id).await?;
+        let found = pats::find(&mut self.store.read().await?, principal.user, id).await?;
         found.ok_or(NO_PAT)
     }
 
@@ -251,7 +251,7 @@ impl App {
     /// Notes that a PAT was shown to us; what was noted less than a minute ago is not written again.
     pub(super) async fn note_use(&self, id: PatId) -> Result<(), AppError> {
         let now = Moment::now();
-        let last = pats::last_used(&mut *self.store.read().await?, id).await?;
+        let last = pats::last_used(&mut self.store.read().await?, id).await?;
         if last.is_some_and(|last| now < last.after(USE_GRANULARITY)) {
             return Ok(());
         }

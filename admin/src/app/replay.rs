@@ -23,8 +23,9 @@ use super::users::NewUser;
 use super::{App, AppError, Asker, Principal, Via};
 use crate::settings::Settings;
 use crate::store::domains::DomainChange;
+use crate::store::scratch::Scratch;
 use crate::store::users::UserChange;
-use crate::store::{Store, derive, feed};
+use crate::store::{derive, feed};
 
 /// Kinds of changes.
 #[derive(Clone, Copy, Debug)]
@@ -135,8 +136,8 @@ fn login_of(user: UserId) -> Principal {
 }
 
 impl World {
-    async fn begin(directory: &std::path::Path) -> Self {
-        let store = Store::open(&directory.join("db")).await.expect("a new database");
+    async fn begin(scratch: &Scratch) -> Self {
+        let store = scratch.open().await;
         let key = FleetKey::generate().expect("randomness");
         let app = App::new(store, Settings::default().into(), key).await.expect("an empty world");
         let new = NewUser { username: "root".to_owned(), superadmin: true, ..NewUser::default() };
@@ -394,9 +395,8 @@ fn named_by(record: &Record) -> Vec<Key> {
 
 async fn replay(steps: &[Step]) {
     let furnished = furnished();
-    let directory = std::env::temp_dir().join(format!("cube-admin-replay-{}", uuid::Uuid::new_v4().simple()));
-    std::fs::create_dir(&directory).expect("a directory of its own");
-    let mut world = World::begin(&directory).await;
+    let scratch = Scratch::new().await;
+    let mut world = World::begin(&scratch).await;
     world.check().await;
     for step in &furnished {
         world.people(*step).await.unwrap_or_else(|error| panic!("{step:?}: {error}"));
@@ -409,7 +409,6 @@ async fn replay(steps: &[Step]) {
         world.check().await;
     }
     world.app.store.close().await;
-    std::fs::remove_dir_all(&directory).expect("nobody uses it any more");
 }
 
 fn step() -> impl Strategy<Value = Step> {

@@ -96,7 +96,7 @@ impl App {
         page: Page,
     ) -> Result<Listed<RouteRow>, AppError> {
         principal.as_superadmin()?;
-        Ok(routes::list(&mut *self.store.read().await?, part, domain, page).await?)
+        Ok(routes::list(&mut self.store.read().await?, part, domain, page).await?)
     }
 
     /// One rule.
@@ -105,7 +105,7 @@ impl App {
     /// [`AppError::Forbidden`], [`AppError::NotFound`].
     pub async fn view_route(&self, principal: &Principal, name: &str) -> Result<RouteRow, AppError> {
         principal.as_superadmin()?;
-        routes::find(&mut *self.store.read().await?, name).await?.ok_or(NOT_FOUND)
+        routes::find(&mut self.store.read().await?, name).await?.ok_or(NOT_FOUND)
     }
 
     /// Replaces all of a rule, its name too.

@@ -37,7 +37,7 @@ impl App {
         let now = Moment::now();
         let claims = self.keys.verify(pair.access.as_bytes(), Use::Access, now.unix_s());
         let claims = claims.map_err(|_| AppError::Unauthenticated { what: "not a good access token" })?;
-        let found = logins::find(&mut *self.store.read().await?, &claims.jti).await?;
+        let found = logins::find(&mut self.store.read().await?, &claims.jti).await?;
         let login = found.ok_or(AppError::Unauthenticated { what: "no such login" })?;
         let claims = self.claims(&login, Use::Session, now, login.expires_at);
         Ok((self.keys.sign(&claims), login.expires_at))

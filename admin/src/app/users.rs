@@ -70,7 +70,7 @@ impl App {
         page: Page,
     ) -> Result<Listed<UserRow>, AppError> {
         filter.seen_by = (!principal.superadmin).then_some(principal.user);
-        Ok(users::list(&mut *self.store.read().await?, &filter, page).await?)
+        Ok(users::list(&mut self.store.read().await?, &filter, page).await?)
     }
 
     /// One user.
@@ -86,8 +86,7 @@ impl App {
             seen_by: (!principal.superadmin).then_some(principal.user),
             ..UserFilter::default()
         };
-        let found =
-            users::list(&mut *self.store.read().await?, &filter, Page { offset: 0, limit: 1 }).await?;
+        let found = users::list(&mut self.store.read().await?, &filter, Page { offset: 0, limit: 1 }).await?;
         found.rows.into_iter().next().ok_or(AppError::NotFound("user"))
     }
 
@@ -143,7 +142,7 @@ impl App {
         self.logins
             .may_try(&who, std::time::Instant::now())
             .map_err(|retry_after_s| AppError::Throttled { retry_after_s })?;
-        let hash = users::password_hash(&mut *self.store.read().await?, principal.user).await?;
+        let hash = users::password_hash(&mut self.store.read().await?, principal.user).await?;
         let checked = on_blocking_thread(move || {
             secrets::password_holds(&old, hash.as_deref()).then(|| secrets::hash_password(&new))
         });

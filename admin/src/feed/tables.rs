@@ -90,7 +90,7 @@ impl Stream {
     ) -> Result<std::convert::Infallible, Ended> {
         // Subscribed before anything is read: a commit in between is seen twice rather than never.
         let mut newest = app.store.generations();
-        let now = state(&mut *app.store.read().await?).await?;
+        let now = state(&mut app.store.read().await?).await?;
         let mut stream = Self { app, sender, epoch: now.epoch.clone(), told: 0 };
         match wanted.since {
             Some(since) if wanted.epoch == now.epoch && since <= now.generation => stream.told = since,
@@ -137,7 +137,7 @@ impl Stream {
     /// Sends what has been committed since.
     async fn catch_up(&mut self) -> Result<(), Ended> {
         loop {
-            let missed = deltas(&mut *self.app.store.read().await?, self.told, GENERATIONS).await?;
+            let missed = deltas(&mut self.app.store.read().await?, self.told, GENERATIONS).await?;
             let Some(missed) = missed else {
                 // The log no longer goes back that far.
                 self.snapshot().await?;
@@ -156,14 +156,14 @@ impl Stream {
 
     /// Nothing is missed; or everything is, and the log was emptied.
     async fn pruned_or_current(&mut self) -> Result<(), Ended> {
-        let now = state(&mut *self.app.store.read().await?).await?;
+        let now = state(&mut self.app.store.read().await?).await?;
         if now.epoch != self.epoch {
             return Err(Ended::OtherEpoch);
         }
         let behind = now.generation > self.told;
         // A commit between the two reads looks the same, and is in the log.
         if behind
-            && deltas(&mut *self.app.store.read().await?, self.told, 1).await?.is_none_or(|d| d.is_empty())
+            && deltas(&mut self.app.store.read().await?, self.told, 1).await?.is_none_or(|d| d.is_empty())
         {
             self.snapshot().await?;
         }
@@ -189,7 +189,7 @@ impl Stream {
     }
 
     async fn heartbeat(&self) -> Result<(), Ended> {
-        let now = state(&mut *self.app.store.read().await?).await?;
+        let now = state(&mut self.app.store.read().await?).await?;
         if now.epoch != self.epoch {
             return Err(Ended::OtherEpoch);
         }

@@ -1,6 +1,5 @@
 //! How things are when `/metrics` is asked for.
 
-use std::path::Path;
 use std::sync::atomic::AtomicU64;
 
 use prometheus_client::metrics::family::Family;
@@ -74,16 +73,21 @@ impl Gauges {
     /// Looks at everything.
     ///
     /// * `state`: what the database says of the feed; `None` if it does not answer.
-    pub(super) fn set(&self, app: &App, shown: &[Shown], state: Option<&FeedState>) {
+    /// * `sizes`: bytes that the database takes, by part.
+    pub(super) fn set(
+        &self,
+        app: &App,
+        shown: &[Shown],
+        state: Option<&FeedState>,
+        sizes: &[(&'static str, u64)],
+    ) {
         self.database_up.set(state.is_some().into());
         if let Some(state) = state {
             self.generation.set(state.generation);
             self.set_nodes(app.nodes_at(state));
         }
-        let file = app.settings.database_file();
-        for (name, path) in [("main", &file), ("wal", &sibling(&file, "-wal"))] {
-            let bytes = std::fs::metadata(path).map_or(0, |metadata| metadata.len());
-            set(&self.database_bytes, "file", name, bytes);
+        for (file, bytes) in sizes {
+            set(&self.database_bytes, "file", file, *bytes);
         }
         for (listener, terms) in shown {
             let terms = terms.borrow();
@@ -128,12 +132,6 @@ fn named<M: Metric + Clone + Default>(registry: &mut Registry, name: &str, help:
 
 fn set(family: &By, label: &'static str, value: &str, figure: u64) {
     family.get_or_create(&[(label, value.to_owned())]).set(figure);
-}
-
-fn sibling(file: &Path, suffix: &str) -> std::path::PathBuf {
-    let mut name = file.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
 }
 
 fn unix_s() -> u64 {

@@ -60,9 +60,13 @@ pub fn router(app: App, shown: Vec<Shown>) -> Router {
 /// Figures that the database has are left as they were if it does not answer; `cube_admin_database_up` says so.
 async fn metrics(State(ops): State<Arc<Ops>>) -> Response {
     let state = feed_state(&ops.app).await;
+    let sizes = match &state {
+        Some(_) => ops.app.store.sizes().await,
+        None => Vec::new(),
+    };
     // Locked until all is written: another scrape would set gauges between.
     let registry = ops.app.figures.registry();
-    ops.gauges.set(&ops.app, &ops.shown, state.as_ref());
+    ops.gauges.set(&ops.app, &ops.shown, state.as_ref(), &sizes);
     let mut text = String::with_capacity(16 << 10);
     prometheus_client::encoding::text::encode(&mut text, &registry)
         .expect("writing to a String does not fail");
@@ -78,7 +82,7 @@ async fn ready(State(ops): State<Arc<Ops>>) -> Response {
 
 /// Epoch and newest generation as the database has them; `None`: it does not answer.
 async fn feed_state(app: &App) -> Option<feed::FeedState> {
-    let read = async { feed::state(&mut *app.store.read().await?).await };
+    let read = async { feed::state(&mut app.store.read().await?).await };
     match tokio::time::timeout(PATIENCE, read).await {
         Ok(Ok(state)) => Some(state),
         Ok(Err(error)) => {
@@ -98,13 +102,12 @@ mod tests {
 
     use super::*;
     use crate::settings::Settings;
-    use crate::store::Store;
+    use crate::store::scratch::Scratch;
 
     #[tokio::test]
     async fn a_database_that_does_not_answer_is_told() {
-        let directory = std::env::temp_dir().join(format!("cube-ops-{}", uuid::Uuid::new_v4().simple()));
-        std::fs::create_dir(&directory).expect("a directory");
-        let store = Store::open(&directory.join("db")).await.expect("a new database");
+        let scratch = Scratch::new().await;
+        let store = scratch.open().await;
         let key = FleetKey::generate().expect("randomness");
         let app = App::new(store, Settings::default().into(), key).await.expect("an empty world");
         let ops = Ops::new(app, Vec::new());
@@ -118,6 +121,5 @@ mod tests {
         ops.app.store.close().await;
         assert_eq!(ready(State(Arc::clone(&ops))).await.status(), 503);
         assert!(page().await.contains("\ncube_admin_database_up 0\n"));
-        let _ = std::fs::remove_dir_all(directory);
     }
 }

@@ -15,6 +15,7 @@ pub use oidc::{OidcClient, OidcSettings};
 use serde::Deserialize;
 
 use crate::listener::TlsFiles;
+use crate::store::Location;
 
 /// All settings, checked.
 #[derive(Clone, Debug)]
@@ -29,6 +30,8 @@ pub struct Settings {
     pub ops: SocketAddr,
     /// Database and fleet key.
     pub state_dir: PathBuf,
+    /// The database, if it is on a server.
+    pub database_server: Option<Location>,
     /// The fleet key's file.
     pub fleet_key_file: PathBuf,
     /// Peers whose `X-Forwarded-For` is believed: the proxies that relay to us.
@@ -187,6 +190,7 @@ struct TlsSection {
 #[serde(deny_unknown_fields, default)]
 struct StateSection {
     directory: Option<PathBuf>,
+    database: Option<String>,
     fleet_key_file: Option<PathBuf>,
 }
 
@@ -266,6 +270,7 @@ impl Settings {
             ops: problems.address("ops.address", file.ops.address, "127.0.0.1:9465"),
             fleet_key_file: file.state.fleet_key_file.unwrap_or_else(|| directory.join("fleet.key")),
             state_dir: directory,
+            database_server: problems.database("state.database", file.state.database),
             trusted_proxies: problems.cidrs("trusted_proxies.cidrs", file.trusted_proxies.cidrs),
             login: LoginSettings {
                 access_lifetime: problems.time(
@@ -333,10 +338,20 @@ impl Settings {
         self.state_dir = directory;
     }
 
-    /// The database's file.
+    /// Puts the database on a server.
+    ///
+    /// # Errors
+    /// Why the URL is none.
+    pub fn use_database(&mut self, url: &str) -> Result<(), String> {
+        self.database_server = Some(Location::of_url(url)?);
+        Ok(())
+    }
+
+    /// Where the database is: the server that is named, or a file in the state directory.
     #[must_use]
-    pub fn database_file(&self) -> PathBuf {
-        self.state_dir.join("cube-admin.sqlite")
+    pub fn database(&self) -> Location {
+        let file = || Location::File(self.state_dir.join("cube-admin.sqlite"));
+        self.database_server.clone().unwrap_or_else(file)
     }
 }
 
@@ -369,6 +384,12 @@ impl Problems {
             ));
         }
         ListenerSettings { address, tls }
+    }
+
+    /// A database on a server; its URL may hold a password, and is not shown.
+    fn database(&mut self, key: &str, url: Option<String>) -> Option<Location> {
+        let read = Location::of_url(&url?).map_err(|why| self.0.push(format!("{key}: {why}")));
+        read.ok()
     }
 
     /// `scheme://host[:port]` and nothing after it; empty is none.

@@ -2,13 +2,12 @@
 
 use cube_wire::{DomainId, PatDigest, UserId};
 use serde::{Deserialize, Serialize};
-use sqlx::sqlite::SqliteRow;
-use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::{StoreError, WriteTx, changed, from_json, to_json};
 use crate::clock::Moment;
+use crate::store::sql::{Connection, QueryBuilder, Row, query, query_scalar};
 
 /// What a key may be used for: a family of entrypoints, to read or to write. Writing includes reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
@@ -162,7 +161,7 @@ const UNIQUE: &[(&str, &str)] = &[("api_keys.name", "name")];
 /// # Errors
 /// [`StoreError::Taken`] for the name.
 pub async fn insert(tx: &mut WriteTx, key: &ApiKeyRow, digest: PatDigest) -> Result<(), StoreError> {
-    sqlx::query(
+    query(
         "INSERT INTO api_keys (id, name, digest, scopes, domains, deployments, created_by, created_at, expires_at)
          VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
@@ -186,12 +185,12 @@ pub async fn insert(tx: &mut WriteTx, key: &ApiKeyRow, digest: PatDigest) -> Res
 /// # Errors
 /// The database failed.
 pub async fn find(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     id: Uuid,
 ) -> Result<Option<(ApiKeyRow, PatDigest)>, StoreError> {
-    let row = sqlx::query("SELECT * FROM api_keys WHERE id = ?").bind(id).fetch_optional(connection).await?;
+    let row = query("SELECT * FROM api_keys WHERE id = ?").bind(id).fetch_optional(connection).await?;
     let Some(row) = row else { return Ok(None) };
-    let digest = row.get::<&[u8], _>("digest").try_into();
+    let digest = row.get::<Vec<u8>>("digest").try_into();
     let digest = digest.map_err(|_| StoreError::Damaged("a digest of another length".to_owned()))?;
     Ok(Some((row_of(&row)?, PatDigest(digest))))
 }
@@ -201,11 +200,11 @@ pub async fn find(
 /// # Errors
 /// The database failed.
 pub async fn list(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     after: Option<Cursor>,
     limit: i64,
 ) -> Result<Vec<ApiKeyRow>, StoreError> {
-    let mut query = QueryBuilder::<Sqlite>::new("SELECT * FROM api_keys");
+    let mut query = QueryBuilder::new("SELECT * FROM api_keys");
     if let Some(after) = after {
         query
             .push(" WHERE (created_at, id) < (")
@@ -222,8 +221,8 @@ pub async fn list(
 ///
 /// # Errors
 /// The database failed.
-pub async fn count(connection: &mut SqliteConnection) -> Result<i64, StoreError> {
-    Ok(sqlx::query_scalar("SELECT COUNT(*) FROM api_keys").fetch_one(connection).await?)
+pub async fn count(connection: &mut Connection) -> Result<i64, StoreError> {
+    Ok(query_scalar("SELECT COUNT(*) FROM api_keys").fetch_one(connection).await?)
 }
 
 /// Deletes a key; whether there was one.
@@ -231,7 +230,7 @@ pub async fn count(connection: &mut SqliteConnection) -> Result<i64, StoreError>
 /// # Errors
 /// The database failed.
 pub async fn delete(tx: &mut WriteTx, id: Uuid) -> Result<bool, StoreError> {
-    Ok(changed(&sqlx::query("DELETE FROM api_keys WHERE id = ?").bind(id).execute(tx.connection()).await?))
+    Ok(changed(query("DELETE FROM api_keys WHERE id = ?").bind(id).execute(tx.connection()).await?))
 }
 
 /// Notes that a key was shown.
@@ -239,19 +238,19 @@ pub async fn delete(tx: &mut WriteTx, id: Uuid) -> Result<bool, StoreError> {
 /// # Errors
 /// The database failed.
 pub async fn note_use(tx: &mut WriteTx, id: Uuid, at: Moment) -> Result<(), StoreError> {
-    let result = sqlx::query("UPDATE api_keys SET last_used_at = ? WHERE id = ?").bind(at).bind(id);
+    let result = query("UPDATE api_keys SET last_used_at = ? WHERE id = ?").bind(at).bind(id);
     result.execute(tx.connection()).await?;
     Ok(())
 }
 
-fn row_of(row: &SqliteRow) -> Result<ApiKeyRow, StoreError> {
+fn row_of(row: &Row) -> Result<ApiKeyRow, StoreError> {
     Ok(ApiKeyRow {
         id: row.get("id"),
         name: row.get("name"),
         rights: ApiKeyRights {
-            scopes: from_json(row.get("scopes"))?,
-            domains: row.get::<Option<&str>, _>("domains").map(from_json).transpose()?,
-            deployments: row.get::<Option<&str>, _>("deployments").map(from_json).transpose()?,
+            scopes: from_json(&row.get::<String>("scopes"))?,
+            domains: row.get::<Option<String>>("domains").map(|text| from_json(&text)).transpose()?,
+            deployments: row.get::<Option<String>>("deployments").map(|text| from_json(&text)).transpose()?,
         },
         created_by: UserId(row.get("created_by")),
         created_at: row.get("created_at"),

@@ -1,11 +1,11 @@
 //! The audit log: management actions, and proxied requests as their proxies told them, in one order of time.
 
 use cube_wire::feed::UsageRecord;
-use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection};
 use uuid::Uuid;
 
 use super::{Store, StoreError, from_json};
 use crate::clock::Moment;
+use crate::store::sql::{Connection, QueryBuilder, Row, query};
 
 /// Which events are wanted.
 #[derive(Clone, Debug, Default)]
@@ -146,7 +146,7 @@ pub struct Action {
 /// # Errors
 /// The database failed.
 pub async fn list(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     filter: &AuditFilter,
     limit: i64,
 ) -> Result<Vec<Event>, StoreError> {
@@ -171,22 +171,22 @@ const ACTION_TIE: &str = "printf('a%019d', id)";
 const REQUEST_TIE: &str = "'r' || node || '/' || boot || printf('/%019d', seq)";
 
 async fn actions(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     filter: &AuditFilter,
     limit: i64,
 ) -> Result<Vec<Event>, StoreError> {
-    let mut query = QueryBuilder::<Sqlite>::new("SELECT *, ");
-    query.push(ACTION_TIE).push(" AS tie FROM audit WHERE 1");
+    let mut query = QueryBuilder::new("SELECT *, ");
+    query.push(ACTION_TIE).push(" AS tie FROM audit WHERE TRUE");
     push_filter(&mut query, filter, "actor_user", "actor_pat", ACTION_TIE);
     query.push(" ORDER BY at_ms DESC, id DESC LIMIT ").push_bind(limit);
     let rows = query.build().fetch_all(connection).await?;
-    let event_of = |row: &sqlx::sqlite::SqliteRow| {
+    let event_of = |row: &Row| {
         let (pat, key): (Option<Uuid>, Option<Uuid>) = (row.get("actor_pat"), row.get("actor_key"));
         let named = pat.map(|_| Credential::Pat).or(key.map(|_| Credential::ApiKey));
-        let kept: Option<&str> = row.get("actor_credential");
+        let kept: Option<String> = row.get("actor_credential");
         let action = Action {
             user: row.get("actor_user"),
-            credential: kept.and_then(Credential::from_name).or(named),
+            credential: kept.and_then(|kept| Credential::from_name(&kept)).or(named),
             pat,
             key,
             action: row.get("action"),
@@ -196,7 +196,7 @@ async fn actions(
             outcome: row.get("outcome"),
             request_id: row.get("request_id"),
             client_ip: row.get("client_ip"),
-            details: from_json(row.get("details"))?,
+            details: from_json(&row.get::<String>("details"))?,
         };
         Ok(Event {
             cursor: Cursor { at: row.get("at_ms"), tie: row.get("tie") },
@@ -207,17 +207,17 @@ async fn actions(
 }
 
 async fn requests(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     filter: &AuditFilter,
     limit: i64,
 ) -> Result<Vec<Event>, StoreError> {
-    let mut query = QueryBuilder::<Sqlite>::new("SELECT at_ms, node, record, ");
-    query.push(REQUEST_TIE).push(" AS tie FROM usage WHERE 1");
+    let mut query = QueryBuilder::new("SELECT at_ms, node, record, ");
+    query.push(REQUEST_TIE).push(" AS tie FROM usage WHERE TRUE");
     push_filter(&mut query, filter, "user_id", "pat_id", REQUEST_TIE);
     query.push(" ORDER BY at_ms DESC, tie DESC LIMIT ").push_bind(limit);
     let rows = query.build().fetch_all(connection).await?;
-    let event_of = |row: &sqlx::sqlite::SqliteRow| {
-        let record = Box::new(from_json(row.get("record"))?);
+    let event_of = |row: &Row| {
+        let record = Box::new(from_json(&row.get::<String>("record"))?);
         let what = What::Request { node: row.get("node"), record };
         Ok(Event { cursor: Cursor { at: row.get("at_ms"), tie: row.get("tie") }, what })
     };
@@ -225,7 +225,7 @@ async fn requests(
 }
 
 fn push_filter(
-    query: &mut QueryBuilder<Sqlite>,
+    query: &mut QueryBuilder,
     filter: &AuditFilter,
     user_column: &'static str,
     pat_column: &'static str,
@@ -259,8 +259,7 @@ impl Store {
     /// # Errors
     /// The database failed.
     pub async fn prune_audit(&self, before: Moment) -> Result<u64, StoreError> {
-        let pruned =
-            sqlx::query("DELETE FROM audit WHERE id IN (SELECT id FROM audit WHERE at_ms < ? LIMIT 5000)");
-        Ok(pruned.bind(before).execute(&self.writer).await?.rows_affected())
+        let pruned = query("DELETE FROM audit WHERE id IN (SELECT id FROM audit WHERE at_ms < ? LIMIT 5000)");
+        Ok(pruned.bind(before).execute(&mut self.writer().await?).await?)
     }
 }

@@ -2,11 +2,10 @@
 
 use cube_wire::record::Dialect;
 use cube_wire::{ClusterId, Key};
-use sqlx::sqlite::SqliteRow;
-use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection};
 
 use super::{Listed, Page, StoreError, WriteTx, like_pattern, to_json};
 use crate::clock::Moment;
+use crate::store::sql::{Connection, QueryBuilder, Row, query, query_scalar};
 
 /// A deployment as stored.
 #[derive(Clone, Debug)]
@@ -75,7 +74,7 @@ const UNIQUE: &[(&str, &str)] = &[("deployments.name", "name")];
 /// # Errors
 /// [`StoreError::Taken`] for the name.
 pub async fn insert(tx: &mut WriteTx, deployment: &DeploymentRow) -> Result<(), StoreError> {
-    sqlx::query(
+    query(
         "INSERT INTO deployments (name, description, dialect, connect_timeout_ms, head_timeout_ms, idle_timeout_ms,
          total_timeout_ms, implicit, created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
@@ -100,7 +99,7 @@ pub async fn insert(tx: &mut WriteTx, deployment: &DeploymentRow) -> Result<(), 
 /// # Errors
 /// The database failed.
 pub async fn replace(tx: &mut WriteTx, deployment: &DeploymentRow) -> Result<(), StoreError> {
-    sqlx::query(
+    query(
         "UPDATE deployments SET description = ?, dialect = ?, connect_timeout_ms = ?, head_timeout_ms = ?,
          idle_timeout_ms = ?, total_timeout_ms = ?, updated_at = ? WHERE name = ?",
     )
@@ -114,7 +113,7 @@ pub async fn replace(tx: &mut WriteTx, deployment: &DeploymentRow) -> Result<(),
     .bind(&deployment.name)
     .execute(tx.connection())
     .await?;
-    sqlx::query("DELETE FROM endpoints WHERE deployment = ?")
+    query("DELETE FROM endpoints WHERE deployment = ?")
         .bind(&deployment.name)
         .execute(tx.connection())
         .await?;
@@ -124,7 +123,7 @@ pub async fn replace(tx: &mut WriteTx, deployment: &DeploymentRow) -> Result<(),
 async fn put_endpoints(tx: &mut WriteTx, deployment: &DeploymentRow) -> Result<(), StoreError> {
     for (position, endpoint) in (0_i64..).zip(&deployment.endpoints) {
         let credential = endpoint.credential.as_ref();
-        sqlx::query(
+        query(
             "INSERT INTO endpoints (deployment, position, url, weight, credential_header, credential_sealed)
              VALUES (?, ?, ?, ?, ?, ?)",
         )
@@ -145,11 +144,8 @@ async fn put_endpoints(tx: &mut WriteTx, deployment: &DeploymentRow) -> Result<(
 ///
 /// # Errors
 /// The database failed.
-pub async fn find(
-    connection: &mut SqliteConnection,
-    name: &str,
-) -> Result<Option<DeploymentRow>, StoreError> {
-    let row = sqlx::query("SELECT * FROM deployments WHERE name = ?").bind(name);
+pub async fn find(connection: &mut Connection, name: &str) -> Result<Option<DeploymentRow>, StoreError> {
+    let row = query("SELECT * FROM deployments WHERE name = ?").bind(name);
     let Some(row) = row.fetch_optional(&mut *connection).await? else { return Ok(None) };
     Ok(Some(row_of(&row, endpoints(connection, name).await?)))
 }
@@ -161,13 +157,13 @@ pub async fn find(
 /// # Errors
 /// The database failed.
 pub async fn list(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     part: Option<&str>,
     only: Option<&[String]>,
     page: Page,
 ) -> Result<Listed<DeploymentRow>, StoreError> {
-    let filter = |query: &mut QueryBuilder<Sqlite>| {
-        query.push(" FROM deployments WHERE implicit = 0");
+    let filter = |query: &mut QueryBuilder| {
+        query.push(" FROM deployments WHERE implicit = FALSE");
         if let Some(part) = part {
             query.push(" AND name LIKE ").push_bind(like_pattern(part)).push(" ESCAPE '\\'");
         }
@@ -185,7 +181,7 @@ pub async fn list(
     let found = query.build().fetch_all(&mut *connection).await?;
     let mut rows = Vec::with_capacity(found.len());
     for row in found {
-        let endpoints = endpoints(connection, row.get("name")).await?;
+        let endpoints = endpoints(connection, &row.get::<String>("name")).await?;
         rows.push(row_of(&row, endpoints));
     }
     Ok(Listed { total, rows })
@@ -196,7 +192,7 @@ pub async fn list(
 /// # Errors
 /// [`StoreError::InUse`].
 pub async fn delete(tx: &mut WriteTx, name: &str) -> Result<(), StoreError> {
-    let used_by: Option<&str> = sqlx::query_scalar(
+    let used_by: Option<&str> = query_scalar(
         "SELECT CASE WHEN EXISTS (SELECT 1 FROM models WHERE deployment = ?1) THEN 'models'
          WHEN EXISTS (SELECT 1 FROM domains WHERE default_deployment = ?1) THEN 'domains'
          WHEN EXISTS (SELECT 1 FROM routes WHERE deployment = ?1) THEN 'routes' END",
@@ -214,7 +210,7 @@ pub async fn delete(tx: &mut WriteTx, name: &str) -> Result<(), StoreError> {
     if let Some(what) = used_by {
         return Err(StoreError::InUse(what));
     }
-    sqlx::query("DELETE FROM deployments WHERE name = ?").bind(name).execute(tx.connection()).await?;
+    query("DELETE FROM deployments WHERE name = ?").bind(name).execute(tx.connection()).await?;
     tx.touch(key(name));
     Ok(())
 }
@@ -232,10 +228,10 @@ pub const fn dialect_text(dialect: Dialect) -> &'static str {
     }
 }
 
-async fn endpoints(connection: &mut SqliteConnection, name: &str) -> Result<Vec<EndpointRow>, StoreError> {
-    let rows = sqlx::query("SELECT * FROM endpoints WHERE deployment = ? ORDER BY position").bind(name);
+async fn endpoints(connection: &mut Connection, name: &str) -> Result<Vec<EndpointRow>, StoreError> {
+    let rows = query("SELECT * FROM endpoints WHERE deployment = ? ORDER BY position").bind(name);
     let rows = rows.fetch_all(connection).await?;
-    let endpoint = |row: &SqliteRow| {
+    let endpoint = |row: &Row| {
         let header: Option<String> = row.get("credential_header");
         let sealed: Option<String> = row.get("credential_sealed");
         let credential = header.zip(sealed).map(|(header, sealed)| SealedCredential { header, sealed });
@@ -244,11 +240,11 @@ async fn endpoints(connection: &mut SqliteConnection, name: &str) -> Result<Vec<
     Ok(rows.iter().map(endpoint).collect())
 }
 
-fn row_of(row: &SqliteRow, endpoints: Vec<EndpointRow>) -> DeploymentRow {
+fn row_of(row: &Row, endpoints: Vec<EndpointRow>) -> DeploymentRow {
     DeploymentRow {
         name: row.get("name"),
         description: row.get("description"),
-        dialect: match row.get::<&str, _>("dialect") {
+        dialect: match &*row.get::<String>("dialect") {
             "ollama" => Dialect::Ollama,
             _ => Dialect::Openai,
         },

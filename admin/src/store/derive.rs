@@ -1,23 +1,22 @@
 //! Rows → the records that proxies get, by their keys.
 
 use cube_wire::record::{
-    ClusterRecord, CredentialRecord, Dialect, DomainRecord, DomainStatus, EndpointRecord, EntityType,
-    GrantRecord, KeyRecord, Matcher, ModelRecord, PatRecord, PreviousSecret, RouteRecord, ScopeRecord,
-    UserRecord, UserStatus,
+    ClusterRecord, CredentialRecord, Dialect, DomainRecord, DomainStatus, EndpointRecord, GrantRecord,
+    KeyRecord, Matcher, ModelRecord, PatRecord, PreviousSecret, RouteRecord, ScopeRecord, UserRecord,
+    UserStatus,
 };
 use cube_wire::{ClusterId, DomainId, Key, OperationName, PatDigest, PatId, Record, UserId};
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Row as _, SqliteConnection};
 use uuid::Uuid;
 
 use super::{StoreError, from_json};
 use crate::clock::Moment;
+use crate::store::sql::{Connection, Row, query, query_scalar};
 
 /// What proxies are to know of `key`; `None`: there is no such thing (any more).
 ///
 /// # Errors
 /// The database failed, or a row is damaged.
-pub async fn record(connection: &mut SqliteConnection, key: &Key) -> Result<Option<Record>, StoreError> {
+pub async fn record(connection: &mut Connection, key: &Key) -> Result<Option<Record>, StoreError> {
     Ok(match key {
         Key::Cluster(id) => cluster(connection, id).await?.map(Record::Cluster),
         Key::Domain(id) => domain(connection, *id).await?.map(Record::Domain),
@@ -34,54 +33,60 @@ pub async fn record(connection: &mut SqliteConnection, key: &Key) -> Result<Opti
 ///
 /// # Errors
 /// The database failed.
-pub async fn every_key(connection: &mut SqliteConnection) -> Result<Vec<Key>, StoreError> {
-    let rows = sqlx::query(
-        "SELECT 'key' AS kind, id AS one, NULL AS other FROM signing_keys \
-         UNION ALL SELECT 'cluster', name, NULL FROM deployments \
-         UNION ALL SELECT 'user', id, NULL FROM users \
-         UNION ALL SELECT 'domain', id, NULL FROM domains \
-         UNION ALL SELECT 'model', domain_id, name FROM models \
-         UNION ALL SELECT * FROM (SELECT DISTINCT 'grant', m.user_id, r.domain_id FROM role_members m JOIN roles r ON r.id = m.role_id) \
-         UNION ALL SELECT 'route', name, NULL FROM routes \
-         UNION ALL SELECT 'pat', id, NULL FROM pats",
-    );
-    let rows = rows.fetch_all(connection).await?;
-    let keys = rows.iter().map(|row| {
-        let (id, name) =
-            (|column| row.get_unchecked::<Uuid, _>(column), |column| row.get_unchecked::<&str, _>(column));
-        match row.get::<&str, _>("kind") {
-            "key" => Key::Key(name("one").into()),
-            "cluster" => Key::Cluster(ClusterId::from(name("one"))),
-            "user" => Key::User(UserId(id("one"))),
-            "domain" => Key::Domain(DomainId(id("one"))),
-            "model" => Key::Model(DomainId(id("one")), name("other").into()),
-            "grant" => Key::Grant(UserId(id("one")), DomainId(id("other"))),
-            "route" => Key::Route(name("one").into()),
-            _ => Key::Pat(PatId(id("one"))),
-        }
-    });
-    Ok(keys.collect())
+pub async fn every_key(connection: &mut Connection) -> Result<Vec<Key>, StoreError> {
+    let mut keys = Vec::new();
+    for (rows, key) in EVERY {
+        keys.extend(query(rows).fetch_all(connection).await?.iter().map(key));
+    }
+    Ok(keys)
 }
 
-async fn signing_key(connection: &mut SqliteConnection, id: &str) -> Result<Option<KeyRecord>, StoreError> {
-    let row = sqlx::query("SELECT id, public_key FROM signing_keys WHERE id = ?").bind(id);
+type KeyOf = fn(&Row) -> Key;
+
+/// What there may be records of: where they are, and their keys.
+const EVERY: [(&str, KeyOf); 8] = [
+    ("SELECT id FROM signing_keys", |row| Key::Key(row.get::<String>("id").into())),
+    ("SELECT name FROM deployments", |row| Key::Cluster(text(row, "name"))),
+    ("SELECT id FROM users", |row| Key::User(UserId(row.get("id")))),
+    ("SELECT id FROM domains", |row| Key::Domain(DomainId(row.get("id")))),
+    ("SELECT domain_id, name FROM models", |row| {
+        Key::Model(DomainId(row.get("domain_id")), row.get::<String>("name").into())
+    }),
+    ("SELECT DISTINCT m.user_id, r.domain_id FROM role_members m JOIN roles r ON r.id = m.role_id", |row| {
+        Key::Grant(UserId(row.get("user_id")), DomainId(row.get("domain_id")))
+    }),
+    ("SELECT name FROM routes", |row| Key::Route(row.get::<String>("name").into())),
+    ("SELECT id FROM pats", |row| Key::Pat(PatId(row.get("id")))),
+];
+
+/// A text that is more than a text.
+fn text<T: for<'t> From<&'t str>>(row: &Row, column: &str) -> T {
+    T::from(&row.get::<String>(column))
+}
+
+fn optional_text<T: for<'t> From<&'t str>>(row: &Row, column: &str) -> Option<T> {
+    row.get::<Option<String>>(column).map(|text| T::from(&text))
+}
+
+async fn signing_key(connection: &mut Connection, id: &str) -> Result<Option<KeyRecord>, StoreError> {
+    let row = query("SELECT id, public_key FROM signing_keys WHERE id = ?").bind(id);
     Ok(row.fetch_optional(connection).await?.map(|row| key_of(&row)))
 }
 
-fn key_of(row: &SqliteRow) -> KeyRecord {
+fn key_of(row: &Row) -> KeyRecord {
     KeyRecord { id: row.get("id"), public_key: row.get("public_key") }
 }
 
-async fn user(connection: &mut SqliteConnection, id: UserId) -> Result<Option<UserRecord>, StoreError> {
-    let row = sqlx::query("SELECT id, username, status, superadmin FROM users WHERE id = ?").bind(id.0);
+async fn user(connection: &mut Connection, id: UserId) -> Result<Option<UserRecord>, StoreError> {
+    let row = query("SELECT id, username, status, superadmin FROM users WHERE id = ?").bind(id.0);
     Ok(row.fetch_optional(connection).await?.map(|row| user_of(&row)))
 }
 
-fn user_of(row: &SqliteRow) -> UserRecord {
+fn user_of(row: &Row) -> UserRecord {
     UserRecord {
         id: UserId(row.get("id")),
         name: Some(row.get("username")),
-        status: match row.get::<&str, _>("status") {
+        status: match &*row.get::<String>("status") {
             "enabled" => UserStatus::Enabled,
             _ => UserStatus::Disabled,
         },
@@ -89,43 +94,39 @@ fn user_of(row: &SqliteRow) -> UserRecord {
     }
 }
 
-async fn domain(connection: &mut SqliteConnection, id: DomainId) -> Result<Option<DomainRecord>, StoreError> {
-    let row = sqlx::query("SELECT id, name, alias, status, default_deployment FROM domains WHERE id = ?")
-        .bind(id.0);
+async fn domain(connection: &mut Connection, id: DomainId) -> Result<Option<DomainRecord>, StoreError> {
+    let row =
+        query("SELECT id, name, alias, status, default_deployment FROM domains WHERE id = ?").bind(id.0);
     Ok(row.fetch_optional(connection).await?.map(|row| domain_of(&row)))
 }
 
-fn domain_of(row: &SqliteRow) -> DomainRecord {
+fn domain_of(row: &Row) -> DomainRecord {
     DomainRecord {
         id: DomainId(row.get("id")),
         alias: row.get("alias"),
         name: Some(row.get("name")),
-        status: match row.get::<&str, _>("status") {
+        status: match &*row.get::<String>("status") {
             "enabled" => DomainStatus::Enabled,
             "disabled" => DomainStatus::Disabled,
             _ => DomainStatus::Freezed,
         },
-        default_cluster: row.get::<Option<&str>, _>("default_deployment").map(ClusterId::from),
+        default_cluster: optional_text(row, "default_deployment"),
     }
 }
 
-async fn cluster(
-    connection: &mut SqliteConnection,
-    id: &ClusterId,
-) -> Result<Option<ClusterRecord>, StoreError> {
-    let row = sqlx::query("SELECT * FROM deployments WHERE name = ?").bind(id.as_str());
+async fn cluster(connection: &mut Connection, id: &ClusterId) -> Result<Option<ClusterRecord>, StoreError> {
+    let row = query("SELECT * FROM deployments WHERE name = ?").bind(id.as_str());
     let Some(row) = row.fetch_optional(&mut *connection).await? else { return Ok(None) };
-    let endpoints =
-        sqlx::query("SELECT * FROM endpoints WHERE deployment = ? ORDER BY position").bind(id.as_str());
+    let endpoints = query("SELECT * FROM endpoints WHERE deployment = ? ORDER BY position").bind(id.as_str());
     let endpoints = endpoints.fetch_all(connection).await?;
     Ok(Some(cluster_of(&row, &endpoints)))
 }
 
-fn cluster_of(row: &SqliteRow, endpoints: &[SqliteRow]) -> ClusterRecord {
-    let ms = |name: &str| u64::try_from(row.get::<i64, _>(name)).unwrap_or(0);
+fn cluster_of(row: &Row, endpoints: &[Row]) -> ClusterRecord {
+    let ms = |name: &str| u64::try_from(row.get::<i64>(name)).unwrap_or(0);
     ClusterRecord {
-        id: ClusterId::from(row.get::<&str, _>("name")),
-        dialect: match row.get::<&str, _>("dialect") {
+        id: text(row, "name"),
+        dialect: match &*row.get::<String>("dialect") {
             "ollama" => Dialect::Ollama,
             _ => Dialect::Openai,
         },
@@ -137,7 +138,7 @@ fn cluster_of(row: &SqliteRow, endpoints: &[SqliteRow]) -> ClusterRecord {
     }
 }
 
-fn endpoint_of(row: &SqliteRow) -> EndpointRecord {
+fn endpoint_of(row: &Row) -> EndpointRecord {
     let header: Option<String> = row.get("credential_header");
     let sealed: Option<String> = row.get("credential_sealed");
     EndpointRecord {
@@ -153,11 +154,11 @@ fn endpoint_of(row: &SqliteRow) -> EndpointRecord {
 
 /// A model without a deployment goes to its domain's default one. One that goes nowhere is no model yet.
 async fn model(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     domain: DomainId,
     name: &str,
 ) -> Result<Option<ModelRecord>, StoreError> {
-    let row = sqlx::query(
+    let row = query(
         "SELECT m.domain_id, m.name, m.upstream_model, m.created_at, COALESCE(m.deployment, d.default_deployment) AS deployment \
          FROM models m JOIN domains d ON d.id = m.domain_id \
          WHERE COALESCE(m.deployment, d.default_deployment) IS NOT NULL AND m.domain_id = ? AND m.name = ?",
@@ -165,22 +166,22 @@ async fn model(
     Ok(row.bind(domain.0).bind(name).fetch_optional(connection).await?.map(|row| model_of(&row)))
 }
 
-fn model_of(row: &SqliteRow) -> ModelRecord {
+fn model_of(row: &Row) -> ModelRecord {
     ModelRecord {
         domain: DomainId(row.get("domain_id")),
         name: row.get("name"),
-        cluster: ClusterId::from(row.get::<&str, _>("deployment")),
+        cluster: text(row, "deployment"),
         upstream_model: row.get("upstream_model"),
-        created: Some(row.get::<Moment, _>("created_at").unix_s()),
+        created: Some(row.get::<Moment>("created_at").unix_s()),
     }
 }
 
 async fn grant(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     user: UserId,
     domain: DomainId,
 ) -> Result<Option<GrantRecord>, StoreError> {
-    let actions: Vec<String> = sqlx::query_scalar(
+    let actions: Vec<String> = query_scalar(
         "SELECT DISTINCT a.action FROM role_members m JOIN roles r ON r.id = m.role_id \
          JOIN role_actions a ON a.role_id = r.id WHERE m.user_id = ? AND r.domain_id = ? ORDER BY a.action",
     )
@@ -196,66 +197,66 @@ fn grant_of(user: UserId, domain: DomainId, actions: Vec<String>) -> Option<Gran
     (!operations.is_empty()).then_some(GrantRecord { user, domain, operations })
 }
 
-async fn pat(connection: &mut SqliteConnection, id: PatId) -> Result<Option<PatRecord>, StoreError> {
-    let row = sqlx::query("SELECT * FROM pats WHERE id = ?").bind(id.0);
+async fn pat(connection: &mut Connection, id: PatId) -> Result<Option<PatRecord>, StoreError> {
+    let row = query("SELECT * FROM pats WHERE id = ?").bind(id.0);
     let Some(row) = row.fetch_optional(&mut *connection).await? else { return Ok(None) };
-    let scopes = sqlx::query("SELECT * FROM scopes WHERE pat_id = ? ORDER BY id").bind(id.0);
+    let scopes = query("SELECT * FROM scopes WHERE pat_id = ? ORDER BY id").bind(id.0);
     let scopes = scopes.fetch_all(connection).await?;
     Ok(Some(pat_of(&row, scopes.iter().map(scope_of).collect())?))
 }
 
-fn pat_of(row: &SqliteRow, scopes: Vec<ScopeRecord>) -> Result<PatRecord, StoreError> {
+fn pat_of(row: &Row, scopes: Vec<ScopeRecord>) -> Result<PatRecord, StoreError> {
     let digest = |bytes: &[u8]| {
         let bytes =
             bytes.try_into().map_err(|_| StoreError::Damaged("a digest of another length".to_owned()))?;
         Ok::<_, StoreError>(PatDigest(bytes))
     };
     let previous =
-        row.get::<Option<&[u8]>, _>("previous_digest").zip(row.get::<Option<Moment>, _>("previous_until"));
-    let cidrs: &str = row.get("cidrs");
+        row.get::<Option<Vec<u8>>>("previous_digest").zip(row.get::<Option<Moment>>("previous_until"));
+    let cidrs: String = row.get("cidrs");
     Ok(PatRecord {
         id: PatId(row.get("id")),
         user: UserId(row.get("user_id")),
         name: Some(row.get("name")),
-        digest: digest(row.get("digest"))?,
-        expires_at: row.get::<Option<Moment>, _>("expires_at").map(Moment::unix_s),
+        digest: digest(&row.get::<Vec<u8>>("digest"))?,
+        expires_at: row.get::<Option<Moment>>("expires_at").map(Moment::unix_s),
         not_before: None,
-        revoked: row.get::<Option<Moment>, _>("revoked_at").is_some(),
+        revoked: row.get::<Option<Moment>>("revoked_at").is_some(),
         full_access: row.get("full_access"),
-        cidrs: if cidrs == "[]" { Vec::new() } else { from_json(cidrs)? },
+        cidrs: if cidrs == "[]" { Vec::new() } else { from_json(&cidrs)? },
         previous: match previous {
-            Some((bytes, until)) => Some(PreviousSecret { digest: digest(bytes)?, until: until.unix_s() }),
+            Some((bytes, until)) => Some(PreviousSecret { digest: digest(&bytes)?, until: until.unix_s() }),
             None => None,
         },
         scopes,
     })
 }
 
-fn scope_of(row: &SqliteRow) -> ScopeRecord {
+fn scope_of(row: &Row) -> ScopeRecord {
     ScopeRecord {
-        entity_type: EntityType::from(row.get::<&str, _>("entity_type")),
-        domain_id: row.get::<Option<Uuid>, _>("domain_id").map(DomainId),
+        entity_type: text(row, "entity_type"),
+        domain_id: row.get::<Option<Uuid>>("domain_id").map(DomainId),
         entity_id: row.get("entity_id"),
-        operation: OperationName::from(row.get::<&str, _>("operation")),
+        operation: text(row, "operation"),
     }
 }
 
-async fn route(connection: &mut SqliteConnection, name: &str) -> Result<Option<RouteRecord>, StoreError> {
-    let row = sqlx::query("SELECT * FROM routes WHERE name = ? AND enabled = 1").bind(name);
+async fn route(connection: &mut Connection, name: &str) -> Result<Option<RouteRecord>, StoreError> {
+    let row = query("SELECT * FROM routes WHERE name = ? AND enabled = TRUE").bind(name);
     row.fetch_optional(connection).await?.map(|row| route_of(&row)).transpose()
 }
 
-fn route_of(row: &SqliteRow) -> Result<RouteRecord, StoreError> {
-    let matchers: Vec<Matcher> = from_json(row.get("matchers"))?;
+fn route_of(row: &Row) -> Result<RouteRecord, StoreError> {
+    let matchers: Vec<Matcher> = from_json(&row.get::<String>("matchers"))?;
     Ok(RouteRecord {
         name: row.get("name"),
-        domain: row.get::<Option<Uuid>, _>("domain_id").map(DomainId),
+        domain: row.get::<Option<Uuid>>("domain_id").map(DomainId),
         priority: row.get("priority"),
         default_rule: row.get("default_rule"),
         matchers,
-        cluster: ClusterId::from(row.get::<&str, _>("deployment")),
+        cluster: text(row, "deployment"),
         strip_prefix: row.get("strip_prefix"),
-        operation: row.get::<Option<&str>, _>("operation").map(OperationName::from),
+        operation: optional_text(row, "operation"),
         event_type: row.get("event_type"),
     })
 }

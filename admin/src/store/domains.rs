@@ -2,12 +2,11 @@
 
 use cube_wire::record::DomainStatus;
 use cube_wire::{ClusterId, DomainId, Key, PatId, UserId};
-use sqlx::sqlite::SqliteRow;
-use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection};
 use uuid::Uuid;
 
 use super::{Listed, Page, StoreError, WriteTx, changed, from_json, like_pattern, to_json};
 use crate::clock::Moment;
+use crate::store::sql::{Connection, QueryBuilder, Row, query, query_scalar};
 
 /// A domain as stored.
 #[derive(Clone, Debug)]
@@ -75,7 +74,7 @@ const UNIQUE: &[(&str, &str)] = &[("domains.alias", "route"), ("domains.id", "id
 /// # Errors
 /// [`StoreError::Taken`] for alias and identifier.
 pub async fn insert(tx: &mut WriteTx, domain: &DomainRow) -> Result<(), StoreError> {
-    sqlx::query(
+    query(
         "INSERT INTO domains (id, name, alias, status, tags, metadata, created_by, created_at, updated_by, updated_at)
          VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
@@ -100,8 +99,8 @@ pub async fn insert(tx: &mut WriteTx, domain: &DomainRow) -> Result<(), StoreErr
 ///
 /// # Errors
 /// The database failed.
-pub async fn find(connection: &mut SqliteConnection, id: DomainId) -> Result<Option<DomainRow>, StoreError> {
-    let row = sqlx::query("SELECT * FROM domains WHERE id = ?").bind(id.0).fetch_optional(connection).await?;
+pub async fn find(connection: &mut Connection, id: DomainId) -> Result<Option<DomainRow>, StoreError> {
+    let row = query("SELECT * FROM domains WHERE id = ?").bind(id.0).fetch_optional(connection).await?;
     row.map(|row| row_of(&row)).transpose()
 }
 
@@ -109,10 +108,10 @@ pub async fn find(connection: &mut SqliteConnection, id: DomainId) -> Result<Opt
 ///
 /// # Errors
 /// The database failed.
-pub async fn named(connection: &mut SqliteConnection, name: &str) -> Result<Option<DomainId>, StoreError> {
+pub async fn named(connection: &mut Connection, name: &str) -> Result<Option<DomainId>, StoreError> {
     let query = match uuid::Uuid::parse_str(name) {
-        Ok(id) => sqlx::query_scalar("SELECT id FROM domains WHERE id = ?").bind(id),
-        Err(_) => sqlx::query_scalar("SELECT id FROM domains WHERE alias = ? COLLATE BINARY").bind(name),
+        Ok(id) => query_scalar("SELECT id FROM domains WHERE id = ?").bind(id),
+        Err(_) => query_scalar("SELECT id FROM domains WHERE alias = ? COLLATE BINARY").bind(name),
     };
     let id: Option<uuid::Uuid> = query.fetch_optional(connection).await?;
     Ok(id.map(DomainId))
@@ -122,14 +121,9 @@ pub async fn named(connection: &mut SqliteConnection, name: &str) -> Result<Opti
 ///
 /// # Errors
 /// The database failed.
-pub async fn status(
-    connection: &mut SqliteConnection,
-    id: DomainId,
-) -> Result<Option<DomainStatus>, StoreError> {
-    let status: Option<String> = sqlx::query_scalar("SELECT status FROM domains WHERE id = ?")
-        .bind(id.0)
-        .fetch_optional(connection)
-        .await?;
+pub async fn status(connection: &mut Connection, id: DomainId) -> Result<Option<DomainStatus>, StoreError> {
+    let status: Option<String> =
+        query_scalar("SELECT status FROM domains WHERE id = ?").bind(id.0).fetch_optional(connection).await?;
     Ok(status.map(|text| status_of(&text)))
 }
 
@@ -138,14 +132,14 @@ pub async fn status(
 /// # Errors
 /// The database failed.
 pub async fn list(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     filter: &DomainFilter,
     page: Page,
 ) -> Result<Listed<DomainRow>, StoreError> {
-    let mut count = QueryBuilder::<Sqlite>::new("SELECT COUNT(*) FROM domains WHERE 1");
+    let mut count = QueryBuilder::new("SELECT COUNT(*) FROM domains WHERE TRUE");
     push_filter(&mut count, filter);
     let total = count.build_query_scalar().fetch_one(&mut *connection).await?;
-    let mut query = QueryBuilder::<Sqlite>::new("SELECT * FROM domains WHERE 1");
+    let mut query = QueryBuilder::new("SELECT * FROM domains WHERE TRUE");
     push_filter(&mut query, filter);
     query.push(" ORDER BY created_at DESC, id LIMIT ").push_bind(page.limit);
     query.push(" OFFSET ").push_bind(page.offset);
@@ -153,7 +147,7 @@ pub async fn list(
     Ok(Listed { total, rows: rows.iter().map(row_of).collect::<Result<_, _>>()? })
 }
 
-fn push_filter(query: &mut QueryBuilder<Sqlite>, filter: &DomainFilter) {
+fn push_filter(query: &mut QueryBuilder, filter: &DomainFilter) {
     if let Some(part) = &filter.name {
         query.push(" AND name LIKE ").push_bind(like_pattern(part)).push(" ESCAPE '\\'");
     }
@@ -177,12 +171,7 @@ fn push_filter(query: &mut QueryBuilder<Sqlite>, filter: &DomainFilter) {
         query.push_bind(user.0).push(")");
     }
     if let Some(among) = &filter.among {
-        query.push(" AND id IN (");
-        let mut ids = query.separated(", ");
-        for id in among {
-            ids.push_bind(id.0);
-        }
-        query.push(")");
+        query.push(" AND id IN ").push_list(among.iter().map(|id| id.0));
     }
 }
 
@@ -197,7 +186,7 @@ pub async fn update(
     by: UserId,
     now: Moment,
 ) -> Result<bool, StoreError> {
-    let result = sqlx::query(
+    let result = query(
         "UPDATE domains SET name = COALESCE(?, name), alias = COALESCE(?, alias), tags = COALESCE(?, tags),
          metadata = COALESCE(?, metadata), status = COALESCE(?, status), updated_by = ?, updated_at = ? WHERE id = ?",
     )
@@ -216,7 +205,7 @@ pub async fn update(
     if change.name.is_some() || change.alias.is_some() || change.status.is_some() {
         tx.touch(Key::Domain(id));
     }
-    Ok(changed(&result))
+    Ok(changed(result))
 }
 
 /// Deletes a domain with its roles, invitations, models and routes, and the scopes that PATs have in it; whether there was one.
@@ -224,25 +213,25 @@ pub async fn update(
 /// # Errors
 /// The database failed.
 pub async fn delete(tx: &mut WriteTx, id: DomainId) -> Result<bool, StoreError> {
-    let models: Vec<String> = sqlx::query_scalar("SELECT name FROM models WHERE domain_id = ?")
+    let models: Vec<String> = query_scalar("SELECT name FROM models WHERE domain_id = ?")
         .bind(id.0)
         .fetch_all(tx.connection())
         .await?;
-    let members: Vec<Uuid> = sqlx::query_scalar(
+    let members: Vec<Uuid> = query_scalar(
         "SELECT DISTINCT m.user_id FROM role_members m JOIN roles r ON r.id = m.role_id WHERE r.domain_id = ?",
     )
     .bind(id.0)
     .fetch_all(tx.connection())
     .await?;
-    let pats: Vec<Uuid> = sqlx::query_scalar("SELECT DISTINCT pat_id FROM scopes WHERE domain_id = ?")
+    let pats: Vec<Uuid> = query_scalar("SELECT DISTINCT pat_id FROM scopes WHERE domain_id = ?")
         .bind(id.0)
         .fetch_all(tx.connection())
         .await?;
-    let routes = sqlx::query("SELECT name, deployment, target_url FROM routes WHERE domain_id = ?")
+    let routes = query("SELECT name, deployment, target_url FROM routes WHERE domain_id = ?")
         .bind(id.0)
         .fetch_all(tx.connection())
         .await?;
-    let result = sqlx::query("DELETE FROM domains WHERE id = ?").bind(id.0).execute(tx.connection()).await?;
+    let result = query("DELETE FROM domains WHERE id = ?").bind(id.0).execute(tx.connection()).await?;
     for model in models {
         tx.touch(Key::Model(id, model.into()));
     }
@@ -253,11 +242,11 @@ pub async fn delete(tx: &mut WriteTx, id: DomainId) -> Result<bool, StoreError> 
         tx.touch(Key::Pat(PatId(pat)));
     }
     for route in routes {
-        tx.touch(Key::Route(route.get::<String, _>("name").into()));
+        tx.touch(Key::Route(route.get::<String>("name").into()));
         // Nothing but its route can name an implicit deployment.
-        if route.get::<Option<String>, _>("target_url").is_some() {
+        if route.get::<Option<String>>("target_url").is_some() {
             let deployment: String = route.get("deployment");
-            sqlx::query("DELETE FROM deployments WHERE name = ? AND implicit = 1")
+            query("DELETE FROM deployments WHERE name = ? AND implicit = TRUE")
                 .bind(&deployment)
                 .execute(tx.connection())
                 .await?;
@@ -265,7 +254,7 @@ pub async fn delete(tx: &mut WriteTx, id: DomainId) -> Result<bool, StoreError> 
         }
     }
     tx.touch(Key::Domain(id));
-    Ok(changed(&result))
+    Ok(changed(result))
 }
 
 /// A status as stored and as the API calls it.
@@ -286,18 +275,18 @@ fn status_of(text: &str) -> DomainStatus {
     }
 }
 
-fn row_of(row: &SqliteRow) -> Result<DomainRow, StoreError> {
+fn row_of(row: &Row) -> Result<DomainRow, StoreError> {
     Ok(DomainRow {
         id: DomainId(row.get("id")),
         name: row.get("name"),
         alias: row.get("alias"),
-        status: status_of(row.get("status")),
-        tags: from_json(row.get("tags"))?,
-        metadata: from_json(row.get("metadata"))?,
+        status: status_of(&row.get::<String>("status")),
+        tags: from_json(&row.get::<String>("tags"))?,
+        metadata: from_json(&row.get::<String>("metadata"))?,
         default_deployment: row.get("default_deployment"),
-        created_by: row.get::<Option<Uuid>, _>("created_by").map(UserId),
+        created_by: row.get::<Option<Uuid>>("created_by").map(UserId),
         created_at: row.get("created_at"),
-        updated_by: row.get::<Option<Uuid>, _>("updated_by").map(UserId),
+        updated_by: row.get::<Option<Uuid>>("updated_by").map(UserId),
         updated_at: row.get("updated_at"),
     })
 }

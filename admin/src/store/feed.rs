@@ -1,11 +1,9 @@
 //! The change log and snapshots, as the feed sends them.
 
-use sqlx::pool::PoolConnection;
-use sqlx::{Row as _, Sqlite, SqliteConnection};
-
 use super::published::{Place, next_lines};
 use super::{Store, StoreError};
 use crate::clock::Moment;
+use crate::store::sql::{Connection, query};
 
 /// Where the feed stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,9 +29,9 @@ pub struct Delta {
 ///
 /// # Errors
 /// The database failed.
-pub async fn state(connection: &mut SqliteConnection) -> Result<FeedState, StoreError> {
-    let row = sqlx::query("SELECT epoch, generation FROM feed_state").fetch_one(connection).await?;
-    let generation = u64::try_from(row.get::<i64, _>("generation"))
+pub async fn state(connection: &mut Connection) -> Result<FeedState, StoreError> {
+    let row = query("SELECT epoch, generation FROM feed_state").fetch_one(connection).await?;
+    let generation = u64::try_from(row.get::<i64>("generation"))
         .map_err(|_| StoreError::Damaged("a negative generation".to_owned()))?;
     Ok(FeedState { epoch: row.get("epoch"), generation })
 }
@@ -43,11 +41,11 @@ pub async fn state(connection: &mut SqliteConnection) -> Result<FeedState, Store
 /// # Errors
 /// The database failed.
 pub async fn deltas(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     since: u64,
     max: u64,
 ) -> Result<Option<Vec<Delta>>, StoreError> {
-    let rows = sqlx::query(
+    let rows = query(
         "SELECT generation, at_ms, line FROM change_log WHERE generation > ?1 AND generation <= ?1 + ?2 \
          ORDER BY generation, position",
     )
@@ -57,7 +55,7 @@ pub async fn deltas(
     .await?;
     let mut deltas: Vec<Delta> = Vec::new();
     for row in rows {
-        let generation = row.get::<i64, _>("generation").unsigned_abs();
+        let generation = row.get::<i64>("generation").unsigned_abs();
         if deltas.last().is_none_or(|last| last.generation != generation) {
             deltas.push(Delta { generation, at: row.get("at_ms"), lines: Vec::new() });
         }
@@ -75,8 +73,8 @@ impl Store {
     /// The database failed.
     pub async fn prune_change_log(&self, keep: u64) -> Result<u64, StoreError> {
         let pruned =
-            sqlx::query("DELETE FROM change_log WHERE generation <= (SELECT generation FROM feed_state) - ?");
-        Ok(pruned.bind(i64::try_from(keep).unwrap_or(i64::MAX)).execute(&self.writer).await?.rows_affected())
+            query("DELETE FROM change_log WHERE generation <= (SELECT generation FROM feed_state) - ?");
+        Ok(pruned.bind(i64::try_from(keep).unwrap_or(i64::MAX)).execute(&mut self.writer().await?).await?)
     }
 
     /// Begins a new epoch: whatever proxies hold of the old one is worth nothing to a delta any more.
@@ -84,11 +82,8 @@ impl Store {
     /// # Errors
     /// The database failed.
     pub async fn begin_epoch(&self) -> Result<FeedState, StoreError> {
-        let mut connection = self.writer.acquire().await?;
-        sqlx::query("UPDATE feed_state SET epoch = ?")
-            .bind(super::new_epoch())
-            .execute(&mut *connection)
-            .await?;
+        let mut connection = self.writer().await?;
+        query("UPDATE feed_state SET epoch = ?").bind(super::new_epoch()).execute(&mut connection).await?;
         state(&mut connection).await
     }
 
@@ -97,18 +92,15 @@ impl Store {
     /// # Errors
     /// The database failed.
     pub async fn snapshot(&self) -> Result<Snapshot, StoreError> {
-        let mut connection = self.read().await?;
-        // Everything that follows on this connection sees one state of the database.
-        sqlx::query("BEGIN").execute(&mut *connection).await?;
+        let mut connection = self.view().await?;
         let state = state(&mut connection).await?;
-        Ok(Snapshot { connection: Some(connection), state, place: Place::default() })
+        Ok(Snapshot { connection, state, place: Place::default() })
     }
 }
 
 /// A snapshot that is being read, page by page. Holds a reader's connection meanwhile.
 pub struct Snapshot {
-    /// `None` only once it is dropped.
-    connection: Option<PoolConnection<Sqlite>>,
+    connection: Connection,
     /// What it is a snapshot of.
     pub state: FeedState,
     place: Place,
@@ -120,16 +112,6 @@ impl Snapshot {
     /// # Errors
     /// The database failed.
     pub async fn next_page(&mut self) -> Result<Option<String>, StoreError> {
-        let connection = self.connection.as_mut().expect("there until it is dropped");
-        next_lines(connection, &mut self.place).await
-    }
-}
-
-impl Drop for Snapshot {
-    fn drop(&mut self) {
-        // The connection is in a transaction: it must not go back among the others.
-        if let Some(connection) = self.connection.take() {
-            drop(connection.detach());
-        }
+        next_lines(&mut self.connection, &mut self.place).await
     }
 }

@@ -1,11 +1,10 @@
 //! Invitations into domains: at most one for each user and domain.
 
 use cube_wire::{DomainId, UserId};
-use sqlx::sqlite::SqliteRow;
-use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection};
 
 use super::{Listed, Page, StoreError, WriteTx, changed};
 use crate::clock::Moment;
+use crate::store::sql::{Connection, QueryBuilder, Row, query};
 
 /// An invitation as stored, with the names that people know.
 #[derive(Clone, Debug)]
@@ -66,7 +65,7 @@ pub async fn put(
     by: UserId,
     now: Moment,
 ) -> Result<(), StoreError> {
-    sqlx::query(
+    query(
         "INSERT INTO invitations (domain_id, invitee_user_id, role_id, invited_by, created_at, updated_at)
          VALUES (?, ?, ?, ?, ?, ?)
          ON CONFLICT (domain_id, invitee_user_id) DO UPDATE SET role_id = excluded.role_id,
@@ -88,7 +87,7 @@ pub async fn put(
 /// # Errors
 /// The database failed.
 pub async fn find(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     domain: DomainId,
     invitee: UserId,
 ) -> Result<Option<InvitationRow>, StoreError> {
@@ -101,16 +100,16 @@ pub async fn find(
 /// # Errors
 /// The database failed.
 pub async fn list(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     filter: &InvitationFilter,
     page: Page,
 ) -> Result<Listed<InvitationRow>, StoreError> {
-    let mut count = QueryBuilder::<Sqlite>::new("SELECT COUNT(*) FROM invitations i WHERE 1");
+    let mut count = QueryBuilder::new("SELECT COUNT(*) FROM invitations i WHERE TRUE");
     push_filter(&mut count, filter);
     let total = count.build_query_scalar().fetch_one(&mut *connection).await?;
-    let mut query = QueryBuilder::<Sqlite>::new(
+    let mut query = QueryBuilder::new(
         "SELECT i.*, d.name AS domain_name, r.name AS role_name FROM invitations i \
-         JOIN domains d ON d.id = i.domain_id JOIN roles r ON r.id = i.role_id WHERE 1",
+         JOIN domains d ON d.id = i.domain_id JOIN roles r ON r.id = i.role_id WHERE TRUE",
     );
     push_filter(&mut query, filter);
     query.push(" ORDER BY i.created_at DESC, i.domain_id, i.invitee_user_id LIMIT ").push_bind(page.limit);
@@ -119,7 +118,7 @@ pub async fn list(
     Ok(Listed { total, rows: rows.iter().map(row_of).collect() })
 }
 
-fn push_filter(query: &mut QueryBuilder<Sqlite>, filter: &InvitationFilter) {
+fn push_filter(query: &mut QueryBuilder, filter: &InvitationFilter) {
     if let Some(domain) = filter.domain {
         query.push(" AND i.domain_id = ").push_bind(domain.0);
     }
@@ -147,7 +146,7 @@ pub async fn settle(
     now: Moment,
 ) -> Result<(), StoreError> {
     let column = if accepted { "confirmed_at" } else { "rejected_at" };
-    let mut query = QueryBuilder::<Sqlite>::new("UPDATE invitations SET updated_at = ");
+    let mut query = QueryBuilder::new("UPDATE invitations SET updated_at = ");
     query.push_bind(now).push(", ").push(column).push(" = ").push_bind(now);
     query.push(" WHERE domain_id = ").push_bind(domain.0);
     query.push(" AND invitee_user_id = ").push_bind(invitee.0);
@@ -160,12 +159,12 @@ pub async fn settle(
 /// # Errors
 /// The database failed.
 pub async fn delete(tx: &mut WriteTx, domain: DomainId, invitee: UserId) -> Result<bool, StoreError> {
-    let result = sqlx::query("DELETE FROM invitations WHERE domain_id = ? AND invitee_user_id = ?")
+    let result = query("DELETE FROM invitations WHERE domain_id = ? AND invitee_user_id = ?")
         .bind(domain.0)
         .bind(invitee.0)
         .execute(tx.connection())
         .await?;
-    Ok(changed(&result))
+    Ok(changed(result))
 }
 
 impl InvitationRow {
@@ -180,7 +179,7 @@ impl InvitationRow {
     }
 }
 
-fn row_of(row: &SqliteRow) -> InvitationRow {
+fn row_of(row: &Row) -> InvitationRow {
     InvitationRow {
         domain: DomainId(row.get("domain_id")),
         domain_name: row.get("domain_name"),

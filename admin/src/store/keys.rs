@@ -1,10 +1,10 @@
 //! Keys of access tokens.
 
 use cube_wire::Key;
-use sqlx::{Row as _, SqliteConnection};
 
 use super::{StoreError, WriteTx};
 use crate::clock::Moment;
+use crate::store::sql::{Connection, Row, query, query_scalar};
 
 /// A stored key.
 #[derive(Clone, Debug)]
@@ -27,15 +27,14 @@ pub struct SigningKeyRow {
 ///
 /// # Errors
 /// The database failed.
-pub async fn all(connection: &mut SqliteConnection) -> Result<Vec<SigningKeyRow>, StoreError> {
-    let rows =
-        sqlx::query("SELECT * FROM signing_keys ORDER BY state, created_at DESC").fetch_all(connection);
+pub async fn all(connection: &mut Connection) -> Result<Vec<SigningKeyRow>, StoreError> {
+    let rows = query("SELECT * FROM signing_keys ORDER BY state, created_at DESC").fetch_all(connection);
     let rows = rows.await?;
-    let key = |row: &sqlx::sqlite::SqliteRow| SigningKeyRow {
+    let key = |row: &Row| SigningKeyRow {
         id: row.get("id"),
         public_key: row.get("public_key"),
         private_key_sealed: row.get("private_key_sealed"),
-        active: row.get::<&str, _>("state") == "active",
+        active: row.get::<String>("state") == "active",
         created_at: row.get("created_at"),
         retires_at: row.get("retires_at"),
     };
@@ -52,11 +51,11 @@ pub async fn activate(
     now: Moment,
     retires_at: Moment,
 ) -> Result<(), StoreError> {
-    sqlx::query("UPDATE signing_keys SET state = 'retiring', retires_at = ? WHERE state = 'active'")
+    query("UPDATE signing_keys SET state = 'retiring', retires_at = ? WHERE state = 'active'")
         .bind(retires_at)
         .execute(tx.connection())
         .await?;
-    sqlx::query(
+    query(
         "INSERT INTO signing_keys (id, public_key, private_key_sealed, state, created_at) VALUES (?, ?, ?, 'active', ?)",
     )
     .bind(&key.id)
@@ -74,7 +73,7 @@ pub async fn activate(
 /// # Errors
 /// The database failed.
 pub async fn remove_retired(tx: &mut WriteTx, now: Moment) -> Result<usize, StoreError> {
-    let gone: Vec<String> = sqlx::query_scalar("DELETE FROM signing_keys WHERE retires_at <= ? RETURNING id")
+    let gone: Vec<String> = query_scalar("DELETE FROM signing_keys WHERE retires_at <= ? RETURNING id")
         .bind(now)
         .fetch_all(tx.connection())
         .await?;

@@ -1,10 +1,10 @@
 //! Logins: the refresh tokens that are good.
 
 use cube_wire::UserId;
-use sqlx::{Row as _, SqliteConnection};
 
 use super::{StoreError, WriteTx, changed};
 use crate::clock::Moment;
+use crate::store::sql::{Connection, Row, query};
 
 /// A login.
 #[derive(Clone, Debug)]
@@ -30,16 +30,14 @@ pub struct LoginRow {
 /// # Errors
 /// The database failed.
 pub async fn insert(tx: &mut WriteTx, login: &LoginRow) -> Result<(), StoreError> {
-    sqlx::query(
-        "INSERT INTO logins (id, user_id, description, issued_at, expires_at) VALUES (?, ?, ?, ?, ?)",
-    )
-    .bind(&login.id)
-    .bind(login.user.0)
-    .bind(&login.description)
-    .bind(login.issued_at)
-    .bind(login.expires_at)
-    .execute(tx.connection())
-    .await?;
+    query("INSERT INTO logins (id, user_id, description, issued_at, expires_at) VALUES (?, ?, ?, ?, ?)")
+        .bind(&login.id)
+        .bind(login.user.0)
+        .bind(&login.description)
+        .bind(login.issued_at)
+        .bind(login.expires_at)
+        .execute(tx.connection())
+        .await?;
     Ok(())
 }
 
@@ -47,8 +45,8 @@ pub async fn insert(tx: &mut WriteTx, login: &LoginRow) -> Result<(), StoreError
 ///
 /// # Errors
 /// The database failed.
-pub async fn find(connection: &mut SqliteConnection, id: &str) -> Result<Option<LoginRow>, StoreError> {
-    let row = sqlx::query("SELECT * FROM logins WHERE id = ?").bind(id).fetch_optional(connection).await?;
+pub async fn find(connection: &mut Connection, id: &str) -> Result<Option<LoginRow>, StoreError> {
+    let row = query("SELECT * FROM logins WHERE id = ?").bind(id).fetch_optional(connection).await?;
     Ok(row.as_ref().map(row_of))
 }
 
@@ -57,7 +55,7 @@ pub async fn find(connection: &mut SqliteConnection, id: &str) -> Result<Option<
 /// # Errors
 /// The database failed.
 pub async fn count_refresh(tx: &mut WriteTx, id: &str) -> Result<(), StoreError> {
-    let result = sqlx::query("UPDATE logins SET refreshes = refreshes + 1 WHERE id = ?").bind(id);
+    let result = query("UPDATE logins SET refreshes = refreshes + 1 WHERE id = ?").bind(id);
     result.execute(tx.connection()).await?;
     Ok(())
 }
@@ -67,11 +65,11 @@ pub async fn count_refresh(tx: &mut WriteTx, id: &str) -> Result<(), StoreError>
 /// # Errors
 /// The database failed.
 pub async fn of_user(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     user: UserId,
     now: Moment,
 ) -> Result<Vec<LoginRow>, StoreError> {
-    let rows = sqlx::query(
+    let rows = query(
         "SELECT * FROM logins WHERE user_id = ? AND revoked_at IS NULL AND expires_at > ? ORDER BY issued_at DESC",
     );
     let rows = rows.bind(user.0).bind(now).fetch_all(connection).await?;
@@ -84,8 +82,8 @@ pub async fn of_user(
 /// The database failed.
 pub async fn revoke(tx: &mut WriteTx, user: UserId, id: &str, now: Moment) -> Result<bool, StoreError> {
     let result =
-        sqlx::query("UPDATE logins SET revoked_at = ? WHERE id = ? AND user_id = ? AND revoked_at IS NULL");
-    Ok(changed(&result.bind(now).bind(id).bind(user.0).execute(tx.connection()).await?))
+        query("UPDATE logins SET revoked_at = ? WHERE id = ? AND user_id = ? AND revoked_at IS NULL");
+    Ok(changed(result.bind(now).bind(id).bind(user.0).execute(tx.connection()).await?))
 }
 
 /// Ends all logins of the user: after a change of password, or when the account is disabled.
@@ -93,7 +91,7 @@ pub async fn revoke(tx: &mut WriteTx, user: UserId, id: &str, now: Moment) -> Re
 /// # Errors
 /// The database failed.
 pub async fn revoke_all(tx: &mut WriteTx, user: UserId, now: Moment) -> Result<(), StoreError> {
-    let result = sqlx::query("UPDATE logins SET revoked_at = ? WHERE user_id = ? AND revoked_at IS NULL");
+    let result = query("UPDATE logins SET revoked_at = ? WHERE user_id = ? AND revoked_at IS NULL");
     result.bind(now).bind(user.0).execute(tx.connection()).await?;
     Ok(())
 }
@@ -103,11 +101,11 @@ pub async fn revoke_all(tx: &mut WriteTx, user: UserId, now: Moment) -> Result<(
 /// # Errors
 /// The database failed.
 pub async fn prune(tx: &mut WriteTx, before: Moment) -> Result<u64, StoreError> {
-    let result = sqlx::query("DELETE FROM logins WHERE expires_at < ?").bind(before);
-    Ok(result.execute(tx.connection()).await?.rows_affected())
+    let result = query("DELETE FROM logins WHERE expires_at < ?").bind(before);
+    Ok(result.execute(tx.connection()).await?)
 }
 
-fn row_of(row: &sqlx::sqlite::SqliteRow) -> LoginRow {
+fn row_of(row: &Row) -> LoginRow {
     LoginRow {
         id: row.get("id"),
         user: UserId(row.get("user_id")),

@@ -7,12 +7,13 @@
 //! | `published` | those records as they are now, a line each |
 //! | [`feed`] | the change log and snapshots, as the feed sends them |
 //! | the others | one group of tables each |
-//!
-//! SQLite in one file, in WAL mode: readers see a snapshot and never wait, writers go one after the other through one connection.
-//! Commits are on the disk when they return (`synchronous = FULL`).
+//! | [`database`] | which database: SQLite in one file, or PostgreSQL |
+//! | [`sql`] | statements and rows, for either |
+//! | [`replicas`] | what several cube-admins on one database tell each other |
 
 pub mod api_keys;
 pub mod audit;
+mod database;
 pub mod deployments;
 pub mod derive;
 pub mod domains;
@@ -25,31 +26,28 @@ pub mod nodes;
 pub mod oidc;
 pub mod pats;
 mod published;
+pub mod replicas;
 pub mod roles;
 pub mod routes;
 pub mod scim;
 pub mod scopes;
+#[cfg(test)]
+pub(crate) mod scratch;
+mod sql;
 pub mod tx;
 pub mod usage;
 pub mod users;
 
-use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use sqlx::pool::PoolConnection;
-use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
-};
-use sqlx::{Sqlite, SqliteConnection};
 use tokio::sync::watch;
 
 use crate::figures::Changes;
+use database::Database;
+pub use database::Location;
+pub use sql::Connection;
+use sql::query;
 pub use tx::{AuditEntry, Committed, WriteTx};
-
-/// Connections that read. Each is a thread with a page cache of its own.
-const READERS: u32 = 4;
-/// How long a writer waits for the one before it, and a reader for a connection.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Why the database did not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -63,6 +61,9 @@ pub enum StoreError {
     /// What it names went away meanwhile: a user who was deleted while asking for something.
     #[error("what it names is gone")]
     Gone,
+    /// A text with a character that the database cannot keep: PostgreSQL and U+0000.
+    #[error("U+0000 cannot be kept in a text")]
+    Unstorable,
     /// The database failed, or a row is not what we write.
     #[error("database: {0}")]
     Database(#[source] sqlx::Error),
@@ -74,11 +75,18 @@ pub enum StoreError {
     Migrate(#[from] sqlx::migrate::MigrateError),
 }
 
+/// PostgreSQL's codes for it: `character_not_in_repertoire` and `untranslatable_character`.
+const UNSTORABLE: [&str; 2] = ["22021", "22P05"];
+
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
-        match error.as_database_error().is_some_and(|error| error.is_foreign_key_violation()) {
-            true => Self::Gone,
-            false => Self::Database(error),
+        let Some(told) = error.as_database_error() else { return Self::Database(error) };
+        if told.is_foreign_key_violation() {
+            Self::Gone
+        } else if told.code().is_some_and(|code| UNSTORABLE.contains(&&*code)) {
+            Self::Unstorable
+        } else {
+            Self::Database(error)
         }
     }
 }
@@ -86,10 +94,10 @@ impl From<sqlx::Error> for StoreError {
 impl StoreError {
     /// Names the column when a unique constraint was hit.
     ///
-    /// * `columns`: what SQLite calls the column (`users.username`), and what the caller of the API calls it.
+    /// * `columns`: what SQLite calls the column (`users.username`), as does PostgreSQL's schema, and what the caller of the API calls it.
     fn taken(error: sqlx::Error, columns: &[(&str, &'static str)]) -> Self {
         let hit = error.as_database_error().filter(|error| error.is_unique_violation()).and_then(|error| {
-            let message = error.message().to_owned();
+            let message = error.constraint().unwrap_or(error.message());
             columns.iter().find(|(column, _)| message.contains(column)).map(|(_, name)| *name)
         });
         hit.map_or_else(|| Self::from(error), Self::Taken)
@@ -117,68 +125,71 @@ pub struct Listed<T> {
 /// The database.
 #[derive(Clone, Debug)]
 pub struct Store {
-    readers: SqlitePool,
-    writer: SqlitePool,
+    database: Database,
     /// The newest committed generation; the feed waits on it.
     generation: watch::Sender<u64>,
     changes: Changes,
 }
 
 impl Store {
-    /// Opens the database at `path`, makes it if it is not there, and brings its schema up to date.
+    /// Opens the database, makes the file if it is one and is not there, and brings the schema up to date.
     ///
     /// # Errors
-    /// The file is no database, cannot be written, or is from a newer version.
-    pub async fn open(path: &Path) -> Result<Self, StoreError> {
-        let options = SqliteConnectOptions::new()
-            .filename(path)
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            .foreign_keys(true)
-            .busy_timeout(PATIENCE)
-            .pragma("cache_size", "-32768");
-        // What a writer sorts are the rows of a migration: too many for memory.
-        let writer = SqlitePoolOptions::new()
-            .max_connections(1)
-            .acquire_timeout(PATIENCE)
-            .connect_with(options.clone());
-        let writer = writer.await?;
-        sqlx::migrate!("./migrations").run(&writer).await?;
-        sqlx::query("INSERT INTO feed_state (id, epoch, generation) VALUES (1, ?, 0) ON CONFLICT DO NOTHING")
+    /// The file is no database, cannot be written, or is from a newer version; the server does not answer, or does not let us in.
+    pub async fn open(location: &Location) -> Result<Self, StoreError> {
+        let database = Database::open(location).await?;
+        let mut filling = database.begin().await?;
+        query("INSERT INTO feed_state (id, epoch, generation) VALUES (1, ?, 0) ON CONFLICT DO NOTHING")
             .bind(new_epoch())
-            .execute(&writer)
+            .execute(&mut filling)
             .await?;
-        let mut filling = writer.begin_with("BEGIN IMMEDIATE").await?;
         published::fill_if_empty(&mut filling).await?;
         usage::fill_if_empty(&mut filling).await?;
         filling.commit().await?;
-        let readers = SqlitePoolOptions::new().max_connections(READERS).acquire_timeout(PATIENCE);
-        let readers =
-            readers.connect_with(options.pragma("query_only", "true").pragma("temp_store", "memory")).await?;
-        let store = Self { readers, writer, generation: watch::Sender::new(0), changes: Changes::default() };
-        let state = feed::state(&mut *store.read().await?).await?;
+        let store = Self { database, generation: watch::Sender::new(0), changes: Changes::default() };
+        let state = feed::state(&mut store.read().await?).await?;
         store.generation.send_replace(state.generation);
         Ok(store)
     }
 
-    /// A connection that reads. Several statements that must agree with each other need a transaction on it.
+    /// A connection that reads. Several statements that must agree with each other need a [`Store::view`].
     ///
     /// # Errors
     /// No connection became free in half a minute.
-    pub async fn read(&self) -> Result<PoolConnection<Sqlite>, StoreError> {
-        Ok(self.readers.acquire().await?)
+    pub async fn read(&self) -> Result<Connection, StoreError> {
+        self.database.read().await
     }
 
-    /// Begins to change something. Waits until nobody else does.
+    /// A connection that reads one state of the database, however many statements.
+    ///
+    /// # Errors
+    /// As [`Store::read`].
+    async fn view(&self) -> Result<Connection, StoreError> {
+        self.database.view().await
+    }
+
+    /// A connection for single statements that change what is neither audited nor published.
+    ///
+    /// # Errors
+    /// As [`Store::begin`].
+    async fn writer(&self) -> Result<Connection, StoreError> {
+        self.database.writer().await
+    }
+
+    /// Begins to change something. Waits until nobody else does, on any replica.
     ///
     /// # Errors
     /// The writer before did not end in half a minute.
     pub async fn begin(&self) -> Result<WriteTx, StoreError> {
         let asked = Instant::now();
-        let inner = self.writer.begin_with("BEGIN IMMEDIATE").await?;
+        let inner = self.database.begin().await?;
         self.changes.began(asked.elapsed());
         Ok(WriteTx::new(inner, self.generation.clone(), self.changes.clone()))
+    }
+
+    /// A generation has been committed, here or by another replica.
+    fn note_generation(&self, generation: u64) {
+        note(&self.generation, generation);
     }
 
     /// Tells of each new generation.
@@ -193,11 +204,24 @@ impl Store {
         &self.changes
     }
 
-    /// Ends all connections; what was committed is in the file.
-    pub async fn close(&self) {
-        self.readers.close().await;
-        self.writer.close().await;
+    /// Bytes that the database takes, by part: `main`, and `wal` of a file.
+    pub async fn sizes(&self) -> Vec<(&'static str, u64)> {
+        self.database.sizes().await
     }
+
+    /// Ends all connections; what was committed stays.
+    pub async fn close(&self) {
+        self.database.close().await;
+    }
+}
+
+/// Two commits may get here in the other order than they were made in.
+fn note(newest: &watch::Sender<u64>, generation: u64) {
+    newest.send_if_modified(|newest| {
+        let newer = generation > *newest;
+        *newest = generation.max(*newest);
+        newer
+    });
 }
 
 fn new_epoch() -> String {
@@ -229,9 +253,6 @@ fn like_pattern(text: &str) -> String {
 }
 
 /// Whether a row was found and changed.
-fn changed(result: &sqlx::sqlite::SqliteQueryResult) -> bool {
-    result.rows_affected() > 0
+const fn changed(rows: u64) -> bool {
+    rows > 0
 }
-
-/// What every function that reads takes: a reader's connection or that of a transaction.
-pub type Connection = SqliteConnection;

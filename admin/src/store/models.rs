@@ -1,11 +1,10 @@
 //! Models of domains, and the deployment of those that name none.
 
 use cube_wire::{DomainId, Key};
-use sqlx::sqlite::SqliteRow;
-use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection};
 
 use super::{Listed, Page, StoreError, WriteTx, changed, like_pattern};
 use crate::clock::Moment;
+use crate::store::sql::{Connection, QueryBuilder, Row, query, query_scalar};
 
 /// A model as stored.
 #[derive(Clone, Debug)]
@@ -44,7 +43,7 @@ const SELECT: &str = "SELECT m.*, COALESCE(m.deployment, d.default_deployment) A
 /// # Errors
 /// [`StoreError::Taken`] for the name.
 pub async fn insert(tx: &mut WriteTx, model: &ModelRow) -> Result<(), StoreError> {
-    sqlx::query(
+    query(
         "INSERT INTO models (domain_id, name, deployment, upstream_model, created_at, updated_at)
          VALUES (?, ?, ?, ?, ?, ?)",
     )
@@ -66,11 +65,11 @@ pub async fn insert(tx: &mut WriteTx, model: &ModelRow) -> Result<(), StoreError
 /// # Errors
 /// The database failed.
 pub async fn find(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     domain: DomainId,
     name: &str,
 ) -> Result<Option<ModelRow>, StoreError> {
-    let mut query = QueryBuilder::<Sqlite>::new(SELECT);
+    let mut query = QueryBuilder::new(SELECT);
     query.push_bind(domain.0).push(" AND m.name = ").push_bind(name);
     Ok(query.build().fetch_optional(connection).await?.map(|row| row_of(&row)))
 }
@@ -80,23 +79,18 @@ pub async fn find(
 /// # Errors
 /// The database failed.
 pub async fn list(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     domain: DomainId,
     filter: &ModelFilter,
     page: Page,
 ) -> Result<Listed<ModelRow>, StoreError> {
-    let push_filter = |query: &mut QueryBuilder<Sqlite>| {
+    let push_filter = |query: &mut QueryBuilder| {
         query.push_bind(domain.0);
         if let Some(part) = &filter.part {
             query.push(" AND m.name LIKE ").push_bind(like_pattern(part)).push(" ESCAPE '\\'");
         }
         if let Some(among) = &filter.among {
-            query.push(" AND m.name IN (");
-            let mut names = query.separated(", ");
-            for name in among {
-                names.push_bind(name.clone());
-            }
-            query.push(")");
+            query.push(" AND m.name IN ").push_list(among);
         }
     };
     let mut count = QueryBuilder::new("SELECT COUNT(*) FROM models m WHERE m.domain_id = ");
@@ -114,8 +108,8 @@ pub async fn list(
 ///
 /// # Errors
 /// The database failed.
-pub async fn count(connection: &mut SqliteConnection, domain: DomainId) -> Result<i64, StoreError> {
-    let count = sqlx::query_scalar("SELECT COUNT(*) FROM models WHERE domain_id = ?").bind(domain.0);
+pub async fn count(connection: &mut Connection, domain: DomainId) -> Result<i64, StoreError> {
+    let count = query_scalar("SELECT COUNT(*) FROM models WHERE domain_id = ?").bind(domain.0);
     Ok(count.fetch_one(connection).await?)
 }
 
@@ -124,7 +118,7 @@ pub async fn count(connection: &mut SqliteConnection, domain: DomainId) -> Resul
 /// # Errors
 /// The database failed.
 pub async fn replace(tx: &mut WriteTx, model: &ModelRow) -> Result<(), StoreError> {
-    sqlx::query(
+    query(
         "UPDATE models SET deployment = ?, upstream_model = ?, updated_at = ? WHERE domain_id = ? AND name = ?",
     )
     .bind(&model.deployment)
@@ -143,13 +137,13 @@ pub async fn replace(tx: &mut WriteTx, model: &ModelRow) -> Result<(), StoreErro
 /// # Errors
 /// The database failed.
 pub async fn delete(tx: &mut WriteTx, domain: DomainId, name: &str) -> Result<bool, StoreError> {
-    let result = sqlx::query("DELETE FROM models WHERE domain_id = ? AND name = ?")
+    let result = query("DELETE FROM models WHERE domain_id = ? AND name = ?")
         .bind(domain.0)
         .bind(name)
         .execute(tx.connection())
         .await?;
     tx.touch(Key::Model(domain, name.into()));
-    Ok(changed(&result))
+    Ok(changed(result))
 }
 
 /// Says where the domain's models are served that name no deployment.
@@ -162,7 +156,7 @@ pub async fn set_default(
     deployment: Option<&str>,
     now: Moment,
 ) -> Result<(), StoreError> {
-    sqlx::query("UPDATE domains SET default_deployment = ?, updated_at = ? WHERE id = ?")
+    query("UPDATE domains SET default_deployment = ?, updated_at = ? WHERE id = ?")
         .bind(deployment)
         .bind(now)
         .bind(domain.0)
@@ -170,7 +164,7 @@ pub async fn set_default(
         .await?;
     tx.touch(Key::Domain(domain));
     let moved: Vec<String> =
-        sqlx::query_scalar("SELECT name FROM models WHERE domain_id = ? AND deployment IS NULL")
+        query_scalar("SELECT name FROM models WHERE domain_id = ? AND deployment IS NULL")
             .bind(domain.0)
             .fetch_all(tx.connection())
             .await?;
@@ -185,11 +179,11 @@ pub async fn set_default(
 /// # Errors
 /// The database failed.
 pub async fn domain_uses(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     domain: DomainId,
     deployment: &str,
 ) -> Result<bool, StoreError> {
-    let found = sqlx::query_scalar(
+    let found = query_scalar(
         "SELECT EXISTS (SELECT 1 FROM domains WHERE id = ?1 AND default_deployment = ?2)
          OR EXISTS (SELECT 1 FROM models WHERE domain_id = ?1 AND deployment = ?2)
          OR EXISTS (SELECT 1 FROM routes WHERE domain_id = ?1 AND deployment = ?2)",
@@ -197,7 +191,7 @@ pub async fn domain_uses(
     Ok(found.bind(domain.0).bind(deployment).fetch_one(connection).await?)
 }
 
-fn row_of(row: &SqliteRow) -> ModelRow {
+fn row_of(row: &Row) -> ModelRow {
     ModelRow {
         domain: DomainId(row.get("domain_id")),
         name: row.get("name"),

@@ -1,10 +1,10 @@
 //! Nodes of the fleet, as they were last heard of.
 
 use cube_wire::feed::NodeReport;
-use sqlx::{Row as _, SqliteConnection};
 
-use super::{Store, StoreError, WriteTx, from_json, to_json};
+use super::{Store, StoreError, WriteTx, from_json, replicas, to_json};
 use crate::clock::Moment;
+use crate::store::sql::{Connection, Row, query};
 
 /// A node.
 #[derive(Clone, Debug)]
@@ -23,17 +23,27 @@ pub struct NodeRow {
 ///
 /// # Errors
 /// The database failed.
-pub async fn all(connection: &mut SqliteConnection) -> Result<Vec<NodeRow>, StoreError> {
-    let rows = sqlx::query("SELECT * FROM nodes ORDER BY name").fetch_all(connection).await?;
-    let row_of = |row: &sqlx::sqlite::SqliteRow| {
-        Ok(NodeRow {
-            name: row.get("name"),
-            first_seen: row.get("first_seen"),
-            last_seen: row.get("last_seen"),
-            report: from_json(row.get("report"))?,
-        })
-    };
+pub async fn all(connection: &mut Connection) -> Result<Vec<NodeRow>, StoreError> {
+    let rows = query("SELECT * FROM nodes ORDER BY name").fetch_all(connection).await?;
     rows.iter().map(row_of).collect()
+}
+
+/// One node.
+///
+/// # Errors
+/// The database failed.
+pub async fn find(connection: &mut Connection, name: &str) -> Result<Option<NodeRow>, StoreError> {
+    let row = query("SELECT * FROM nodes WHERE name = ?").bind(name).fetch_optional(connection).await?;
+    row.as_ref().map(row_of).transpose()
+}
+
+fn row_of(row: &Row) -> Result<NodeRow, StoreError> {
+    Ok(NodeRow {
+        name: row.get("name"),
+        first_seen: row.get("first_seen"),
+        last_seen: row.get("last_seen"),
+        report: from_json(&row.get::<String>("report"))?,
+    })
 }
 
 /// Forgets a node.
@@ -41,17 +51,18 @@ pub async fn all(connection: &mut SqliteConnection) -> Result<Vec<NodeRow>, Stor
 /// # Errors
 /// The database failed.
 pub async fn delete(tx: &mut WriteTx, name: &str) -> Result<(), StoreError> {
-    sqlx::query("DELETE FROM nodes WHERE name = ?").bind(name).execute(tx.connection()).await?;
-    Ok(())
+    query("DELETE FROM nodes WHERE name = ?").bind(name).execute(tx.connection()).await?;
+    replicas::tell_node(tx.connection(), name).await
 }
 
 impl Store {
-    /// Writes down what a node said. No change of anything that is audited or published.
+    /// Writes down what a node said, and tells other replicas. No change of anything that is audited or published.
     ///
     /// # Errors
     /// The database failed.
     pub async fn write_node(&self, node: &NodeRow) -> Result<(), StoreError> {
-        sqlx::query(
+        let mut connection = self.writer().await?;
+        query(
             "INSERT INTO nodes (name, first_seen, last_seen, report) VALUES (?, ?, ?, ?) \
              ON CONFLICT (name) DO UPDATE SET last_seen = excluded.last_seen, report = excluded.report",
         )
@@ -59,8 +70,8 @@ impl Store {
         .bind(node.first_seen)
         .bind(node.last_seen)
         .bind(to_json(&node.report))
-        .execute(&self.writer)
+        .execute(&mut connection)
         .await?;
-        Ok(())
+        replicas::tell_node(&mut connection, &node.name).await
     }
 }

@@ -1,23 +1,23 @@
 //! Who a user is to an external issuer.
 
 use cube_wire::UserId;
-use sqlx::SqliteConnection;
 use uuid::Uuid;
 
 use super::users::{UserRow, find};
 use super::{StoreError, WriteTx, changed};
 use crate::clock::Moment;
+use crate::store::sql::{Connection, query, query_scalar};
 
 /// The user whom the issuer calls `subject`.
 ///
 /// # Errors
 /// The database failed.
 pub async fn linked(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     issuer: &str,
     subject: &str,
 ) -> Result<Option<UserRow>, StoreError> {
-    let id = sqlx::query_scalar("SELECT user_id FROM oidc_links WHERE issuer = ? AND subject = ?")
+    let id = query_scalar("SELECT user_id FROM oidc_links WHERE issuer = ? AND subject = ?")
         .bind(issuer)
         .bind(subject);
     let id: Option<Uuid> = id.fetch_optional(&mut *connection).await?;
@@ -33,11 +33,11 @@ pub async fn linked(
 /// # Errors
 /// The database failed.
 pub async fn with_email(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     issuer: &str,
     email: &str,
 ) -> Result<Option<UserRow>, StoreError> {
-    let id = sqlx::query_scalar(
+    let id = query_scalar(
         "SELECT id FROM users WHERE email = ? AND id NOT IN (SELECT user_id FROM oidc_links WHERE issuer = ?)",
     );
     let id: Option<Uuid> = id.bind(email).bind(issuer).fetch_optional(&mut *connection).await?;
@@ -52,11 +52,11 @@ pub async fn with_email(
 /// # Errors
 /// The database failed.
 pub async fn subject(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     issuer: &str,
     user: UserId,
 ) -> Result<Option<String>, StoreError> {
-    let subject = sqlx::query_scalar("SELECT subject FROM oidc_links WHERE issuer = ? AND user_id = ?")
+    let subject = query_scalar("SELECT subject FROM oidc_links WHERE issuer = ? AND user_id = ?")
         .bind(issuer)
         .bind(user.0);
     Ok(subject.fetch_optional(connection).await?)
@@ -73,7 +73,7 @@ pub async fn link(
     now: Moment,
 ) -> Result<(), StoreError> {
     unlink(tx, issuer, user).await?;
-    sqlx::query("INSERT INTO oidc_links (issuer, subject, user_id, created_at) VALUES (?, ?, ?, ?)")
+    query("INSERT INTO oidc_links (issuer, subject, user_id, created_at) VALUES (?, ?, ?, ?)")
         .bind(issuer)
         .bind(subject)
         .bind(user.0)
@@ -89,10 +89,10 @@ pub async fn link(
 /// # Errors
 /// The database failed.
 pub async fn unlink(tx: &mut WriteTx, issuer: &str, user: UserId) -> Result<bool, StoreError> {
-    let result = sqlx::query("DELETE FROM oidc_links WHERE issuer = ? AND user_id = ?")
+    let result = query("DELETE FROM oidc_links WHERE issuer = ? AND user_id = ?")
         .bind(issuer)
         .bind(user.0)
         .execute(tx.connection())
         .await?;
-    Ok(changed(&result))
+    Ok(changed(result))
 }

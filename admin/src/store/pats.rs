@@ -1,12 +1,11 @@
 //! PATs, without their scopes ([`super::scopes`]). Every function but the last acts for one owner: another user's PAT is not there.
 
 use cube_wire::{Key, PatDigest, PatId, UserId};
-use sqlx::sqlite::SqliteRow;
-use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection};
 use uuid::Uuid;
 
 use super::{Listed, Page, StoreError, WriteTx, changed, from_json, like_pattern, to_json};
 use crate::clock::Moment;
+use crate::store::sql::{Connection, QueryBuilder, Row, query, query_scalar};
 
 /// A PAT as stored, without its digests.
 #[derive(Clone, Debug)]
@@ -78,7 +77,7 @@ const UNIQUE: &[(&str, &str)] = &[("pats.name", "name")];
 /// # Errors
 /// [`StoreError::Taken`] for its name.
 pub async fn insert(tx: &mut WriteTx, pat: &PatRow, digest: PatDigest) -> Result<(), StoreError> {
-    sqlx::query(
+    query(
         "INSERT INTO pats (id, user_id, name, description, digest, full_access, cidrs, issued_at, expires_at, updated_at)
          VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
@@ -103,8 +102,8 @@ pub async fn insert(tx: &mut WriteTx, pat: &PatRow, digest: PatDigest) -> Result
 ///
 /// # Errors
 /// The database failed.
-pub async fn count(connection: &mut SqliteConnection, user: UserId) -> Result<i64, StoreError> {
-    let count = sqlx::query_scalar("SELECT COUNT(*) FROM pats WHERE user_id = ?").bind(user.0);
+pub async fn count(connection: &mut Connection, user: UserId) -> Result<i64, StoreError> {
+    let count = query_scalar("SELECT COUNT(*) FROM pats WHERE user_id = ?").bind(user.0);
     Ok(count.fetch_one(connection).await?)
 }
 
@@ -112,8 +111,8 @@ pub async fn count(connection: &mut SqliteConnection, user: UserId) -> Result<i6
 ///
 /// # Errors
 /// The database failed.
-pub async fn count_all(connection: &mut SqliteConnection) -> Result<i64, StoreError> {
-    let count = sqlx::query_scalar("SELECT value FROM totals WHERE name = 'pats'");
+pub async fn count_all(connection: &mut Connection) -> Result<i64, StoreError> {
+    let count = query_scalar("SELECT value FROM totals WHERE name = 'pats'");
     Ok(count.fetch_one(connection).await?)
 }
 
@@ -122,11 +121,11 @@ pub async fn count_all(connection: &mut SqliteConnection) -> Result<i64, StoreEr
 /// # Errors
 /// The database failed.
 pub async fn find(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     user: UserId,
     id: PatId,
 ) -> Result<Option<PatRow>, StoreError> {
-    let row = sqlx::query("SELECT * FROM pats WHERE id = ? AND user_id = ?").bind(id.0).bind(user.0);
+    let row = query("SELECT * FROM pats WHERE id = ? AND user_id = ?").bind(id.0).bind(user.0);
     row.fetch_optional(connection).await?.as_ref().map(row_of).transpose()
 }
 
@@ -135,16 +134,16 @@ pub async fn find(
 /// # Errors
 /// The database failed.
 pub async fn list(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     user: UserId,
     filter: &PatFilter,
     page: Page,
     now: Moment,
 ) -> Result<Listed<PatRow>, StoreError> {
-    let mut count = QueryBuilder::<Sqlite>::new("SELECT COUNT(*) FROM pats WHERE user_id = ");
+    let mut count = QueryBuilder::new("SELECT COUNT(*) FROM pats WHERE user_id = ");
     push_filter(&mut count, user, filter, now);
     let total = count.build_query_scalar().fetch_one(&mut *connection).await?;
-    let mut query = QueryBuilder::<Sqlite>::new("SELECT * FROM pats WHERE user_id = ");
+    let mut query = QueryBuilder::new("SELECT * FROM pats WHERE user_id = ");
     push_filter(&mut query, user, filter, now);
     query.push(" ORDER BY issued_at DESC, id LIMIT ").push_bind(page.limit);
     query.push(" OFFSET ").push_bind(page.offset);
@@ -152,7 +151,7 @@ pub async fn list(
     Ok(Listed { total, rows: rows.iter().map(row_of).collect::<Result<_, _>>()? })
 }
 
-fn push_filter(query: &mut QueryBuilder<Sqlite>, user: UserId, filter: &PatFilter, now: Moment) {
+fn push_filter(query: &mut QueryBuilder, user: UserId, filter: &PatFilter, now: Moment) {
     query.push_bind(user.0);
     if let Some(id) = filter.id {
         query.push(" AND id = ").push_bind(id.0);
@@ -186,14 +185,14 @@ pub async fn describe(
     (name, description): (Option<&str>, Option<&str>),
     now: Moment,
 ) -> Result<bool, StoreError> {
-    let result = sqlx::query(
+    let result = query(
         "UPDATE pats SET name = COALESCE(?, name), description = COALESCE(?, description), updated_at = ?
          WHERE id = ? AND user_id = ?",
     );
     let result = result.bind(name).bind(description).bind(now).bind(id.0).bind(user.0);
     let result = result.execute(tx.connection()).await.map_err(|error| StoreError::taken(error, UNIQUE))?;
     tx.touch(Key::Pat(id));
-    Ok(changed(&result))
+    Ok(changed(result))
 }
 
 /// Gives a PAT another secret and end, and takes a revocation back; whether there is such a PAT.
@@ -210,14 +209,14 @@ pub async fn replace_secret(
     (expires_at, previous_until): (Moment, Option<Moment>),
     now: Moment,
 ) -> Result<bool, StoreError> {
-    let result = sqlx::query(
+    let result = query(
         "UPDATE pats SET previous_digest = CASE WHEN ?1 IS NULL THEN NULL ELSE digest END, previous_until = ?1,
          digest = ?2, expires_at = ?3, revoked_at = NULL, updated_at = ?4 WHERE id = ?5 AND user_id = ?6",
     );
     let result = result.bind(previous_until).bind(&digest.0[..]).bind(expires_at).bind(now);
     let result = result.bind(id.0).bind(user.0).execute(tx.connection()).await?;
     tx.touch(Key::Pat(id));
-    Ok(changed(&result))
+    Ok(changed(result))
 }
 
 /// Ends a PAT, and the secret before its last reset; whether there is such a PAT. The first revocation's time stays.
@@ -225,13 +224,13 @@ pub async fn replace_secret(
 /// # Errors
 /// The database failed.
 pub async fn revoke(tx: &mut WriteTx, user: UserId, id: PatId, now: Moment) -> Result<bool, StoreError> {
-    let result = sqlx::query(
+    let result = query(
         "UPDATE pats SET revoked_at = COALESCE(revoked_at, ?1), updated_at = ?1, previous_digest = NULL,
          previous_until = NULL WHERE id = ?2 AND user_id = ?3",
     );
     let result = result.bind(now).bind(id.0).bind(user.0).execute(tx.connection()).await?;
     tx.touch(Key::Pat(id));
-    Ok(changed(&result))
+    Ok(changed(result))
 }
 
 /// Deletes a PAT with its scopes; whether there was one.
@@ -239,10 +238,10 @@ pub async fn revoke(tx: &mut WriteTx, user: UserId, id: PatId, now: Moment) -> R
 /// # Errors
 /// The database failed.
 pub async fn delete(tx: &mut WriteTx, user: UserId, id: PatId) -> Result<bool, StoreError> {
-    let result = sqlx::query("DELETE FROM pats WHERE id = ? AND user_id = ?").bind(id.0).bind(user.0);
+    let result = query("DELETE FROM pats WHERE id = ? AND user_id = ?").bind(id.0).bind(user.0);
     let result = result.execute(tx.connection()).await?;
     tx.touch(Key::Pat(id));
-    Ok(changed(&result))
+    Ok(changed(result))
 }
 
 /// Deletes all PATs of a user with their scopes; how many there were.
@@ -250,7 +249,7 @@ pub async fn delete(tx: &mut WriteTx, user: UserId, id: PatId) -> Result<bool, S
 /// # Errors
 /// The database failed.
 pub async fn clear(tx: &mut WriteTx, user: UserId) -> Result<usize, StoreError> {
-    let ids: Vec<Uuid> = sqlx::query_scalar("DELETE FROM pats WHERE user_id = ? RETURNING id")
+    let ids: Vec<Uuid> = query_scalar("DELETE FROM pats WHERE user_id = ? RETURNING id")
         .bind(user.0)
         .fetch_all(tx.connection())
         .await?;
@@ -264,8 +263,8 @@ pub async fn clear(tx: &mut WriteTx, user: UserId) -> Result<usize, StoreError> 
 ///
 /// # Errors
 /// The database failed.
-pub async fn last_used(connection: &mut SqliteConnection, id: PatId) -> Result<Option<Moment>, StoreError> {
-    let last = sqlx::query_scalar("SELECT last_used_at FROM pats WHERE id = ?").bind(id.0);
+pub async fn last_used(connection: &mut Connection, id: PatId) -> Result<Option<Moment>, StoreError> {
+    let last = query_scalar("SELECT last_used_at FROM pats WHERE id = ?").bind(id.0);
     Ok(last.fetch_optional(connection).await?.flatten())
 }
 
@@ -274,24 +273,22 @@ pub async fn last_used(connection: &mut SqliteConnection, id: PatId) -> Result<O
 /// # Errors
 /// The database failed.
 pub async fn note_use(tx: &mut WriteTx, id: PatId, at: Moment) -> Result<(), StoreError> {
-    sqlx::query(
-        "UPDATE pats SET last_used_at = ?1 WHERE id = ?2 AND (last_used_at IS NULL OR last_used_at < ?1)",
-    )
-    .bind(at)
-    .bind(id.0)
-    .execute(tx.connection())
-    .await?;
+    query("UPDATE pats SET last_used_at = ?1 WHERE id = ?2 AND (last_used_at IS NULL OR last_used_at < ?1)")
+        .bind(at)
+        .bind(id.0)
+        .execute(tx.connection())
+        .await?;
     Ok(())
 }
 
-fn row_of(row: &SqliteRow) -> Result<PatRow, StoreError> {
+fn row_of(row: &Row) -> Result<PatRow, StoreError> {
     Ok(PatRow {
         id: PatId(row.get("id")),
         user: UserId(row.get("user_id")),
         name: row.get("name"),
         description: row.get("description"),
         full_access: row.get("full_access"),
-        cidrs: from_json(row.get("cidrs"))?,
+        cidrs: from_json(&row.get::<String>("cidrs"))?,
         issued_at: row.get("issued_at"),
         expires_at: row.get("expires_at"),
         updated_at: row.get("updated_at"),

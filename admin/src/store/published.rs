@@ -4,9 +4,9 @@
 //! million PATs that is put together from rows takes five times as long (`docs/PERFORMANCE.md`).
 
 use cube_wire::Key;
-use sqlx::{Row as _, SqliteConnection};
 
 use super::{StoreError, derive};
+use crate::store::sql::{Connection, query, query_scalar};
 
 /// Lines of one page of a snapshot.
 const PAGE: i64 = 4_000;
@@ -30,21 +30,21 @@ fn place_of(key: &Key) -> (i64, Vec<u8>) {
 
 /// This is what proxies hold of `key` from now on; `None`: nothing.
 pub(super) async fn put(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     key: &Key,
     line: Option<&str>,
 ) -> Result<(), StoreError> {
     let (kind, place) = place_of(key);
-    let query = match line {
+    let change = match line {
         Some(_) => {
-            "INSERT INTO published (kind, key, line) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET line = excluded.line"
+            "INSERT INTO published (kind, key, line) VALUES (?, ?, ?) ON CONFLICT (kind, key) DO UPDATE SET line = excluded.line"
         }
         None => "DELETE FROM published WHERE kind = ? AND key = ?",
     };
-    let query = sqlx::query(query).bind(kind).bind(place);
+    let change = query(change).bind(kind).bind(place);
     match line {
-        Some(line) => query.bind(line).execute(connection).await?,
-        None => query.execute(connection).await?,
+        Some(line) => change.bind(line).execute(connection).await?,
+        None => change.execute(connection).await?,
     };
     Ok(())
 }
@@ -56,20 +56,24 @@ pub(super) struct Place {
     key: Vec<u8>,
 }
 
+/// A page's lines as one text, and its last key.
+const SQLITE_PAGE: &str = "SELECT group_concat(line || char(10), '') AS lines, max(key) AS last FROM \
+     (SELECT key, line FROM published WHERE kind = ? AND key > ? ORDER BY key LIMIT ?)";
+/// The same. `max` takes no `BYTEA` before PostgreSQL 18.
+const POSTGRES_PAGE: &str = "SELECT string_agg(line || chr(10), '' ORDER BY key) AS lines, (array_agg(key ORDER BY key DESC))[1] AS last \
+     FROM (SELECT key, line FROM published WHERE kind = ? AND key > ? ORDER BY key LIMIT ?) AS page";
+
 /// The next lines behind `place`, each with its end, and moves `place` there; `None` at the end.
 ///
-/// SQLite puts a page together: rows that cross into this process one by one take ten times as long.
+/// The database puts a page together: rows that cross into this process one by one take ten times as long.
 pub(super) async fn next_lines(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     place: &mut Place,
 ) -> Result<Option<String>, StoreError> {
     while place.kind < KINDS {
-        let page = sqlx::query(
-            "SELECT group_concat(line || char(10), '') AS lines, max(key) AS last FROM \
-             (SELECT key, line FROM published WHERE kind = ? AND key > ? ORDER BY key LIMIT ?)",
-        );
-        let page = page.bind(place.kind).bind(&place.key).bind(PAGE).fetch_one(&mut *connection).await?;
-        if let Some(lines) = page.get::<Option<String>, _>("lines") {
+        let page = query(if connection.is_postgres() { POSTGRES_PAGE } else { SQLITE_PAGE });
+        let page = page.bind(place.kind).bind(&place.key).bind(PAGE).fetch_one(connection).await?;
+        if let Some(lines) = page.get::<Option<String>>("lines") {
             place.key = page.get("last");
             return Ok(Some(lines));
         }
@@ -81,9 +85,9 @@ pub(super) async fn next_lines(
 /// Fills the table from the rows, if it is empty: of a database that was made before there was one.
 ///
 /// Cost: some 100 µs a record, once.
-pub(super) async fn fill_if_empty(connection: &mut SqliteConnection) -> Result<(), StoreError> {
+pub(super) async fn fill_if_empty(connection: &mut Connection) -> Result<(), StoreError> {
     let is_filled: bool =
-        sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM published)").fetch_one(&mut *connection).await?;
+        query_scalar("SELECT EXISTS (SELECT 1 FROM published)").fetch_one(&mut *connection).await?;
     if is_filled {
         return Ok(());
     }
@@ -100,24 +104,27 @@ pub(super) async fn fill_if_empty(connection: &mut SqliteConnection) -> Result<(
 
 #[cfg(test)]
 mod tests {
+    use uuid::Uuid;
+
     use super::super::Store;
+    use super::super::scratch::Scratch;
+    use super::super::sql::QueryBuilder;
     use super::*;
 
     /// Goal: a database from before this table gets it, page by page what it would have had. Method: a published world, more records than a
     /// page holds; the table is emptied and the database opened again.
     #[tokio::test]
     async fn a_database_without_the_table_is_given_it() {
-        let directory = std::env::temp_dir().join(format!("cube-admin-published-{}", uuid::Uuid::new_v4()));
-        std::fs::create_dir(&directory).expect("a directory of its own");
-        let file = directory.join("db");
-        let store = Store::open(&file).await.expect("a new database");
+        let scratch = Scratch::new().await;
+        let store = scratch.open().await;
         let mut tx = store.begin().await.expect("the only writer");
-        let many = format!(
-            "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {}) \
-             INSERT INTO users (id, username, status, created_at, updated_at) SELECT randomblob(16), 'u\u{e4}\"' || i, 'enabled', 1, 1 FROM n",
-            PAGE + 5
-        );
-        sqlx::query(sqlx::AssertSqlSafe(many)).execute(tx.connection()).await.expect("rows");
+        let mut users =
+            QueryBuilder::new("INSERT INTO users (id, username, status, created_at, updated_at) ");
+        users.push_values(1..=PAGE + 5, |mut row, nth| {
+            row.push_bind(Uuid::from_u128(nth.unsigned_abs().into()));
+            row.push_bind(format!("u\u{e4}\"{nth}")).push_bind("enabled").push_bind(1_i64).push_bind(1_i64);
+        });
+        users.build().execute(tx.connection()).await.expect("rows");
         for key in derive::every_key(tx.connection()).await.expect("rows") {
             tx.touch(key);
         }
@@ -125,13 +132,12 @@ mod tests {
         let before = all_lines(&store).await;
         assert_eq!(before.lines().count() as i64, PAGE + 5);
         let mut tx = store.begin().await.expect("the only writer");
-        sqlx::query("DELETE FROM published").execute(tx.connection()).await.expect("a table");
+        query("DELETE FROM published").execute(tx.connection()).await.expect("a table");
         tx.commit().await.expect("a commit");
         store.close().await;
-        let store = Store::open(&file).await.expect("the same database");
+        let store = scratch.open().await;
         assert!(all_lines(&store).await == before);
         store.close().await;
-        std::fs::remove_dir_all(directory).expect("nobody uses it any more");
     }
 
     async fn all_lines(store: &Store) -> String {

@@ -3,12 +3,11 @@
 //! Whatever changes what somebody may do touches that user's grant: the work is proportional to the members of the role.
 
 use cube_wire::{DomainId, Key, UserId};
-use sqlx::sqlite::SqliteRow;
-use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection};
 use uuid::Uuid;
 
 use super::{Listed, Page, StoreError, WriteTx, changed, like_pattern};
 use crate::clock::Moment;
+use crate::store::sql::{Connection, QueryBuilder, Row, query, query_scalar};
 
 /// A role as stored.
 #[derive(Clone, Debug)]
@@ -47,7 +46,7 @@ const UNIQUE: &[(&str, &str)] = &[("roles.domain_id, roles.name", "role_name")];
 /// # Errors
 /// [`StoreError::Taken`] for the name.
 pub async fn insert(tx: &mut WriteTx, role: &RoleRow, actions: &[&str]) -> Result<(), StoreError> {
-    sqlx::query(
+    query(
         "INSERT INTO roles (id, domain_id, name, builtin, created_by, created_at, updated_by, updated_at)
          VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
     )
@@ -70,11 +69,11 @@ pub async fn insert(tx: &mut WriteTx, role: &RoleRow, actions: &[&str]) -> Resul
 /// # Errors
 /// The database failed.
 pub async fn find(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     domain: DomainId,
     id: &str,
 ) -> Result<Option<RoleRow>, StoreError> {
-    let row = sqlx::query("SELECT * FROM roles WHERE domain_id = ? AND id = ?").bind(domain.0).bind(id);
+    let row = query("SELECT * FROM roles WHERE domain_id = ? AND id = ?").bind(domain.0).bind(id);
     Ok(row.fetch_optional(connection).await?.map(|row| row_of(&row)))
 }
 
@@ -83,19 +82,18 @@ pub async fn find(
 /// # Errors
 /// The database failed.
 pub async fn list(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     domain: DomainId,
     name: Option<&str>,
     page: Page,
 ) -> Result<Listed<RoleRow>, StoreError> {
     let pattern = like_pattern(name.unwrap_or_default());
-    let total =
-        sqlx::query_scalar(r"SELECT COUNT(*) FROM roles WHERE domain_id = ? AND name LIKE ? ESCAPE '\'")
-            .bind(domain.0)
-            .bind(&pattern)
-            .fetch_one(&mut *connection)
-            .await?;
-    let rows = sqlx::query(
+    let total = query_scalar(r"SELECT COUNT(*) FROM roles WHERE domain_id = ? AND name LIKE ? ESCAPE '\'")
+        .bind(domain.0)
+        .bind(&pattern)
+        .fetch_one(&mut *connection)
+        .await?;
+    let rows = query(
         r"SELECT * FROM roles WHERE domain_id = ? AND name LIKE ? ESCAPE '\'
           ORDER BY builtin DESC, name LIMIT ? OFFSET ?",
     )
@@ -112,8 +110,8 @@ pub async fn list(
 ///
 /// # Errors
 /// The database failed.
-pub async fn count(connection: &mut SqliteConnection, domain: DomainId) -> Result<i64, StoreError> {
-    let count = sqlx::query_scalar("SELECT COUNT(*) FROM roles WHERE domain_id = ?").bind(domain.0);
+pub async fn count(connection: &mut Connection, domain: DomainId) -> Result<i64, StoreError> {
+    let count = query_scalar("SELECT COUNT(*) FROM roles WHERE domain_id = ?").bind(domain.0);
     Ok(count.fetch_one(connection).await?)
 }
 
@@ -128,7 +126,7 @@ pub async fn rename(
     by: UserId,
     now: Moment,
 ) -> Result<(), StoreError> {
-    sqlx::query("UPDATE roles SET name = ?, updated_by = ?, updated_at = ? WHERE id = ?")
+    query("UPDATE roles SET name = ?, updated_by = ?, updated_at = ? WHERE id = ?")
         .bind(name)
         .bind(by.0)
         .bind(now)
@@ -145,7 +143,7 @@ pub async fn rename(
 /// The database failed.
 pub async fn delete(tx: &mut WriteTx, role: &RoleRow) -> Result<(), StoreError> {
     touch_members(tx, role).await?;
-    sqlx::query("DELETE FROM roles WHERE id = ?").bind(&role.id).execute(tx.connection()).await?;
+    query("DELETE FROM roles WHERE id = ?").bind(&role.id).execute(tx.connection()).await?;
     Ok(())
 }
 
@@ -153,8 +151,8 @@ pub async fn delete(tx: &mut WriteTx, role: &RoleRow) -> Result<(), StoreError> 
 ///
 /// # Errors
 /// The database failed.
-pub async fn actions(connection: &mut SqliteConnection, role: &RoleRow) -> Result<Vec<String>, StoreError> {
-    let actions = sqlx::query_scalar("SELECT action FROM role_actions WHERE role_id = ? ORDER BY action");
+pub async fn actions(connection: &mut Connection, role: &RoleRow) -> Result<Vec<String>, StoreError> {
+    let actions = query_scalar("SELECT action FROM role_actions WHERE role_id = ? ORDER BY action");
     Ok(actions.bind(&role.id).fetch_all(connection).await?)
 }
 
@@ -164,7 +162,7 @@ pub async fn actions(connection: &mut SqliteConnection, role: &RoleRow) -> Resul
 /// The database failed.
 pub async fn add_actions(tx: &mut WriteTx, role: &RoleRow, actions: &[&str]) -> Result<(), StoreError> {
     for action in actions {
-        sqlx::query("INSERT INTO role_actions (role_id, action) VALUES (?, ?) ON CONFLICT DO NOTHING")
+        query("INSERT INTO role_actions (role_id, action) VALUES (?, ?) ON CONFLICT DO NOTHING")
             .bind(&role.id)
             .bind(*action)
             .execute(tx.connection())
@@ -184,14 +182,14 @@ pub async fn remove_actions(
 ) -> Result<(), StoreError> {
     match actions {
         None => {
-            sqlx::query("DELETE FROM role_actions WHERE role_id = ?")
+            query("DELETE FROM role_actions WHERE role_id = ?")
                 .bind(&role.id)
                 .execute(tx.connection())
                 .await?;
         }
         Some(actions) => {
             for action in actions {
-                sqlx::query("DELETE FROM role_actions WHERE role_id = ? AND action = ?")
+                query("DELETE FROM role_actions WHERE role_id = ? AND action = ?")
                     .bind(&role.id)
                     .bind(action)
                     .execute(tx.connection())
@@ -207,19 +205,18 @@ pub async fn remove_actions(
 /// # Errors
 /// The database failed.
 pub async fn members(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     role: &RoleRow,
     page: Page,
 ) -> Result<Listed<UserId>, StoreError> {
     let total = member_count(connection, role).await?;
-    let rows: Vec<Uuid> = sqlx::query_scalar(
-        "SELECT user_id FROM role_members WHERE role_id = ? ORDER BY user_id LIMIT ? OFFSET ?",
-    )
-    .bind(&role.id)
-    .bind(page.limit)
-    .bind(page.offset)
-    .fetch_all(connection)
-    .await?;
+    let rows: Vec<Uuid> =
+        query_scalar("SELECT user_id FROM role_members WHERE role_id = ? ORDER BY user_id LIMIT ? OFFSET ?")
+            .bind(&role.id)
+            .bind(page.limit)
+            .bind(page.offset)
+            .fetch_all(connection)
+            .await?;
     Ok(Listed { total, rows: rows.into_iter().map(UserId).collect() })
 }
 
@@ -227,8 +224,8 @@ pub async fn members(
 ///
 /// # Errors
 /// The database failed.
-pub async fn member_count(connection: &mut SqliteConnection, role: &RoleRow) -> Result<i64, StoreError> {
-    let count = sqlx::query_scalar("SELECT COUNT(*) FROM role_members WHERE role_id = ?").bind(&role.id);
+pub async fn member_count(connection: &mut Connection, role: &RoleRow) -> Result<i64, StoreError> {
+    let count = query_scalar("SELECT COUNT(*) FROM role_members WHERE role_id = ?").bind(&role.id);
     Ok(count.fetch_one(connection).await?)
 }
 
@@ -237,12 +234,11 @@ pub async fn member_count(connection: &mut SqliteConnection, role: &RoleRow) -> 
 /// # Errors
 /// The database failed.
 pub async fn has_member(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     role: &RoleRow,
     user: UserId,
 ) -> Result<bool, StoreError> {
-    let found =
-        sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM role_members WHERE role_id = ? AND user_id = ?)");
+    let found = query_scalar("SELECT EXISTS (SELECT 1 FROM role_members WHERE role_id = ? AND user_id = ?)");
     Ok(found.bind(&role.id).bind(user.0).fetch_one(connection).await?)
 }
 
@@ -251,8 +247,8 @@ pub async fn has_member(
 /// # Errors
 /// The database failed.
 pub async fn add_member(tx: &mut WriteTx, role: &RoleRow, user: UserId) -> Result<(), StoreError> {
-    sqlx::query(
-        "INSERT INTO role_members (role_id, user_id) VALUES (?, ?) ON CONFLICT DO UPDATE SET given = 1",
+    query(
+        "INSERT INTO role_members (role_id, user_id) VALUES (?, ?) ON CONFLICT (role_id, user_id) DO UPDATE SET given = TRUE",
     )
     .bind(&role.id)
     .bind(user.0)
@@ -268,16 +264,16 @@ pub async fn add_member(tx: &mut WriteTx, role: &RoleRow, user: UserId) -> Resul
 /// The database failed.
 pub async fn remove_member(tx: &mut WriteTx, role: &RoleRow, user: UserId) -> Result<bool, StoreError> {
     let result =
-        sqlx::query("UPDATE role_members SET given = 0 WHERE role_id = ? AND user_id = ? AND given = 1")
+        query("UPDATE role_members SET given = FALSE WHERE role_id = ? AND user_id = ? AND given = TRUE")
             .bind(&role.id)
             .bind(user.0)
             .execute(tx.connection())
             .await?;
-    if changed(&result) {
+    if changed(result) {
         forget_ungiven(tx, role.domain).await?;
         tx.touch(Key::Grant(user, role.domain));
     }
-    Ok(changed(&result))
+    Ok(changed(result))
 }
 
 /// Takes a role from everybody but those who have it by a group.
@@ -286,7 +282,7 @@ pub async fn remove_member(tx: &mut WriteTx, role: &RoleRow, user: UserId) -> Re
 /// The database failed.
 pub async fn remove_all_members(tx: &mut WriteTx, role: &RoleRow) -> Result<(), StoreError> {
     touch_members(tx, role).await?;
-    sqlx::query("UPDATE role_members SET given = 0 WHERE role_id = ?")
+    query("UPDATE role_members SET given = FALSE WHERE role_id = ?")
         .bind(&role.id)
         .execute(tx.connection())
         .await?;
@@ -295,8 +291,8 @@ pub async fn remove_all_members(tx: &mut WriteTx, role: &RoleRow) -> Result<(), 
 
 /// Removes members of the domain's roles to whom nobody gives their role any more: neither somebody nor a group.
 async fn forget_ungiven(tx: &mut WriteTx, domain: DomainId) -> Result<(), StoreError> {
-    sqlx::query(
-        "DELETE FROM role_members WHERE given = 0 AND role_id IN (SELECT id FROM roles WHERE domain_id = ?)
+    query(
+        "DELETE FROM role_members WHERE given = FALSE AND role_id IN (SELECT id FROM roles WHERE domain_id = ?)
          AND NOT EXISTS (SELECT 1 FROM scim_group_roles m JOIN scim_group_members g ON g.group_id = m.group_id
          WHERE m.role_id = role_members.role_id AND g.user_id = role_members.user_id)",
     )
@@ -315,30 +311,27 @@ pub async fn remove_from_domain(
     domain: DomainId,
     user: UserId,
 ) -> Result<bool, StoreError> {
-    let result = sqlx::query(
-        "UPDATE role_members SET given = 0 WHERE given = 1 AND user_id = ?
+    let result = query(
+        "UPDATE role_members SET given = FALSE WHERE given = TRUE AND user_id = ?
          AND role_id IN (SELECT id FROM roles WHERE domain_id = ?)",
     )
     .bind(user.0)
     .bind(domain.0)
     .execute(tx.connection())
     .await?;
-    if changed(&result) {
+    if changed(result) {
         forget_ungiven(tx, domain).await?;
         tx.touch(Key::Grant(user, domain));
     }
-    Ok(changed(&result))
+    Ok(changed(result))
 }
 
 /// The built-in role of a domain.
 ///
 /// # Errors
 /// The database failed.
-pub async fn builtin(
-    connection: &mut SqliteConnection,
-    domain: DomainId,
-) -> Result<Option<RoleRow>, StoreError> {
-    let row = sqlx::query("SELECT * FROM roles WHERE domain_id = ? AND builtin = 1").bind(domain.0);
+pub async fn builtin(connection: &mut Connection, domain: DomainId) -> Result<Option<RoleRow>, StoreError> {
+    let row = query("SELECT * FROM roles WHERE domain_id = ? AND builtin = TRUE").bind(domain.0);
     Ok(row.fetch_optional(connection).await?.map(|row| row_of(&row)))
 }
 
@@ -347,21 +340,20 @@ pub async fn builtin(
 /// # Errors
 /// The database failed.
 pub async fn domain_members(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     domain: DomainId,
     page: Page,
 ) -> Result<Listed<Member>, StoreError> {
     const OF_DOMAIN: &str = "FROM role_members m JOIN roles r ON r.id = m.role_id WHERE r.domain_id = ";
-    let mut count = QueryBuilder::<Sqlite>::new("SELECT COUNT(DISTINCT m.user_id) ");
+    let mut count = QueryBuilder::new("SELECT COUNT(DISTINCT m.user_id) ");
     count.push(OF_DOMAIN).push_bind(domain.0);
     let total = count.build_query_scalar().fetch_one(&mut *connection).await?;
-    let mut query = QueryBuilder::<Sqlite>::new("SELECT m.user_id, r.* ");
+    let mut query = QueryBuilder::new("SELECT m.user_id, r.* ");
     query.push(OF_DOMAIN).push_bind(domain.0).push(" AND m.user_id IN (SELECT DISTINCT m.user_id ");
     query.push(OF_DOMAIN).push_bind(domain.0).push(" ORDER BY m.user_id LIMIT ").push_bind(page.limit);
     query.push(" OFFSET ").push_bind(page.offset).push(") ORDER BY m.user_id, r.name");
     let rows = query.build().fetch_all(connection).await?;
-    let of_user =
-        rows.chunk_by(|one, other| one.get::<Uuid, _>("user_id") == other.get::<Uuid, _>("user_id"));
+    let of_user = rows.chunk_by(|one, other| one.get::<Uuid>("user_id") == other.get::<Uuid>("user_id"));
     let members = of_user.map(|rows| Member {
         user: UserId(rows[0].get("user_id")),
         roles: rows.iter().map(row_of).collect(),
@@ -374,11 +366,11 @@ pub async fn domain_members(
 /// # Errors
 /// The database failed.
 pub async fn of_user(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     domain: DomainId,
     user: UserId,
 ) -> Result<Vec<RoleRow>, StoreError> {
-    let rows = sqlx::query(
+    let rows = query(
         "SELECT r.* FROM role_members m JOIN roles r ON r.id = m.role_id
          WHERE m.user_id = ? AND r.domain_id = ? ORDER BY r.name",
     )
@@ -394,11 +386,11 @@ pub async fn of_user(
 /// # Errors
 /// The database failed.
 pub async fn actions_of_user(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     domain: DomainId,
     user: UserId,
 ) -> Result<Vec<String>, StoreError> {
-    Ok(sqlx::query_scalar(
+    Ok(query_scalar(
         "SELECT DISTINCT a.action FROM role_members m JOIN roles r ON r.id = m.role_id
          JOIN role_actions a ON a.role_id = r.id WHERE m.user_id = ? AND r.domain_id = ?",
     )
@@ -409,7 +401,7 @@ pub async fn actions_of_user(
 }
 
 async fn touch_members(tx: &mut WriteTx, role: &RoleRow) -> Result<(), StoreError> {
-    let members: Vec<Uuid> = sqlx::query_scalar("SELECT user_id FROM role_members WHERE role_id = ?")
+    let members: Vec<Uuid> = query_scalar("SELECT user_id FROM role_members WHERE role_id = ?")
         .bind(&role.id)
         .fetch_all(tx.connection())
         .await?;
@@ -419,15 +411,15 @@ async fn touch_members(tx: &mut WriteTx, role: &RoleRow) -> Result<(), StoreErro
     Ok(())
 }
 
-fn row_of(row: &SqliteRow) -> RoleRow {
+fn row_of(row: &Row) -> RoleRow {
     RoleRow {
         id: row.get("id"),
         domain: DomainId(row.get("domain_id")),
         name: row.get("name"),
         builtin: row.get("builtin"),
-        created_by: row.get::<Option<Uuid>, _>("created_by").map(UserId),
+        created_by: row.get::<Option<Uuid>>("created_by").map(UserId),
         created_at: row.get("created_at"),
-        updated_by: row.get::<Option<Uuid>, _>("updated_by").map(UserId),
+        updated_by: row.get::<Option<Uuid>>("updated_by").map(UserId),
         updated_at: row.get("updated_at"),
     }
 }

@@ -2,12 +2,11 @@
 
 use cube_wire::record::Matcher;
 use cube_wire::{DomainId, Key};
-use sqlx::sqlite::{SqliteArguments, SqliteRow};
-use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection};
 use uuid::Uuid;
 
 use super::{Listed, Page, StoreError, WriteTx, changed, from_json, like_pattern, to_json};
 use crate::clock::Moment;
+use crate::store::sql::{Connection, Query, QueryBuilder, Row, query, query_scalar};
 
 /// A rule as stored.
 #[derive(Clone, Debug)]
@@ -47,7 +46,7 @@ const UNIQUE: &[(&str, &str)] = &[("routes.name", "name"), ("routes_default", "d
 /// # Errors
 /// [`StoreError::Taken`] for the name, and for the place of the default rule.
 pub async fn insert(tx: &mut WriteTx, route: &RouteRow) -> Result<(), StoreError> {
-    let insert = sqlx::query(
+    let insert = query(
         "INSERT INTO routes (domain_id, target_url, deployment, matchers, priority, default_rule, strip_prefix, operation,
          event_type, enabled, updated_at, name, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     );
@@ -62,7 +61,7 @@ pub async fn insert(tx: &mut WriteTx, route: &RouteRow) -> Result<(), StoreError
 /// # Errors
 /// [`StoreError::Taken`] for the name, and for the place of the default rule.
 pub async fn replace(tx: &mut WriteTx, name: &str, route: &RouteRow) -> Result<(), StoreError> {
-    let update = sqlx::query(
+    let update = query(
         "UPDATE routes SET domain_id = ?, target_url = ?, deployment = ?, matchers = ?, priority = ?, default_rule = ?,
          strip_prefix = ?, operation = ?, event_type = ?, enabled = ?, updated_at = ?, name = ? WHERE name = ?",
     );
@@ -73,10 +72,8 @@ pub async fn replace(tx: &mut WriteTx, name: &str, route: &RouteRow) -> Result<(
     Ok(())
 }
 
-type Bound<'r> = sqlx::query::Query<'r, Sqlite, SqliteArguments>;
-
 /// The columns that may change, in the order in which both statements have them.
-fn bind<'r>(query: Bound<'r>, route: &'r RouteRow) -> Bound<'r> {
+fn bind(query: Query, route: &RouteRow) -> Query {
     query
         .bind(route.domain.map(|id| id.0))
         .bind(&route.target_url)
@@ -96,9 +93,8 @@ fn bind<'r>(query: Bound<'r>, route: &'r RouteRow) -> Bound<'r> {
 ///
 /// # Errors
 /// The database failed.
-pub async fn find(connection: &mut SqliteConnection, name: &str) -> Result<Option<RouteRow>, StoreError> {
-    let row =
-        sqlx::query("SELECT * FROM routes WHERE name = ?").bind(name).fetch_optional(connection).await?;
+pub async fn find(connection: &mut Connection, name: &str) -> Result<Option<RouteRow>, StoreError> {
+    let row = query("SELECT * FROM routes WHERE name = ?").bind(name).fetch_optional(connection).await?;
     row.map(|row| row_of(&row)).transpose()
 }
 
@@ -107,13 +103,13 @@ pub async fn find(connection: &mut SqliteConnection, name: &str) -> Result<Optio
 /// # Errors
 /// The database failed.
 pub async fn list(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     part: Option<&str>,
     domain: Option<DomainId>,
     page: Page,
 ) -> Result<Listed<RouteRow>, StoreError> {
-    let filter = |query: &mut QueryBuilder<Sqlite>| {
-        query.push(" FROM routes WHERE 1");
+    let filter = |query: &mut QueryBuilder| {
+        query.push(" FROM routes WHERE TRUE");
         if let Some(part) = part {
             query.push(" AND name LIKE ").push_bind(like_pattern(part)).push(" ESCAPE '\\'");
         }
@@ -136,8 +132,8 @@ pub async fn list(
 ///
 /// # Errors
 /// The database failed.
-pub async fn count(connection: &mut SqliteConnection) -> Result<i64, StoreError> {
-    Ok(sqlx::query_scalar("SELECT COUNT(*) FROM routes").fetch_one(connection).await?)
+pub async fn count(connection: &mut Connection) -> Result<i64, StoreError> {
+    Ok(query_scalar("SELECT COUNT(*) FROM routes").fetch_one(connection).await?)
 }
 
 /// Deletes a rule; whether there was one.
@@ -145,22 +141,22 @@ pub async fn count(connection: &mut SqliteConnection) -> Result<i64, StoreError>
 /// # Errors
 /// The database failed.
 pub async fn delete(tx: &mut WriteTx, name: &str) -> Result<bool, StoreError> {
-    let result = sqlx::query("DELETE FROM routes WHERE name = ?").bind(name).execute(tx.connection()).await?;
+    let result = query("DELETE FROM routes WHERE name = ?").bind(name).execute(tx.connection()).await?;
     tx.touch(key(name));
-    Ok(changed(&result))
+    Ok(changed(result))
 }
 
 fn key(name: &str) -> Key {
     Key::Route(name.into())
 }
 
-fn row_of(row: &SqliteRow) -> Result<RouteRow, StoreError> {
+fn row_of(row: &Row) -> Result<RouteRow, StoreError> {
     Ok(RouteRow {
         name: row.get("name"),
-        domain: row.get::<Option<Uuid>, _>("domain_id").map(DomainId),
+        domain: row.get::<Option<Uuid>>("domain_id").map(DomainId),
         target_url: row.get("target_url"),
         deployment: row.get("deployment"),
-        matchers: from_json(row.get("matchers"))?,
+        matchers: from_json(&row.get::<String>("matchers"))?,
         priority: row.get("priority"),
         default_rule: row.get("default_rule"),
         strip_prefix: row.get("strip_prefix"),

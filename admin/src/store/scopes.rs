@@ -2,11 +2,10 @@
 
 use cube_wire::record::ANY_ENTITY;
 use cube_wire::{DomainId, Key, PatId};
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Row as _, Sqlite, SqliteConnection};
 use uuid::Uuid;
 
 use super::{Listed, Page, StoreError, WriteTx, changed};
+use crate::store::sql::{Connection, Query, Row, query, query_scalar};
 
 /// A scope as stored.
 #[derive(Clone, Debug)]
@@ -30,7 +29,7 @@ pub struct ScopeRow {
 /// # Errors
 /// The database failed.
 pub async fn insert(tx: &mut WriteTx, scope: &ScopeRow) -> Result<bool, StoreError> {
-    let result = sqlx::query(
+    let result = query(
         "INSERT INTO scopes (pat_id, id, entity_type, domain_id, entity_id, operation) VALUES (?, ?, ?, ?, ?, ?)
          ON CONFLICT DO NOTHING",
     )
@@ -43,7 +42,7 @@ pub async fn insert(tx: &mut WriteTx, scope: &ScopeRow) -> Result<bool, StoreErr
     .execute(tx.connection())
     .await?;
     tx.touch(Key::Pat(scope.pat));
-    Ok(changed(&result))
+    Ok(changed(result))
 }
 
 /// The conditions of the unique index, up to the entity.
@@ -57,12 +56,9 @@ macro_rules! alike {
     };
 }
 
-fn bind_alike<'q>(
-    sql: &'static str,
-    scope: &'q ScopeRow,
-) -> sqlx::query::Query<'q, Sqlite, sqlx::sqlite::SqliteArguments> {
+fn bind_alike(sql: &'static str, scope: &ScopeRow) -> Query {
     let domain = scope.domain.map(|id| id.as_bytes().to_vec()).unwrap_or_default();
-    let query = sqlx::query(sql).bind(scope.pat.0).bind(&scope.entity_type);
+    let query = query(sql).bind(scope.pat.0).bind(&scope.entity_type);
     query.bind(domain).bind(&scope.operation)
 }
 
@@ -81,7 +77,7 @@ pub async fn remove_alike(tx: &mut WriteTx, scope: &ScopeRow) -> Result<(), Stor
 ///
 /// # Errors
 /// The database failed.
-pub async fn is_covered(connection: &mut SqliteConnection, scope: &ScopeRow) -> Result<bool, StoreError> {
+pub async fn is_covered(connection: &mut Connection, scope: &ScopeRow) -> Result<bool, StoreError> {
     let query = bind_alike(alike!("SELECT 1", "AND entity_id = ?"), scope).bind(ANY_ENTITY);
     Ok(query.fetch_optional(connection).await?.is_some())
 }
@@ -90,8 +86,8 @@ pub async fn is_covered(connection: &mut SqliteConnection, scope: &ScopeRow) -> 
 ///
 /// # Errors
 /// The database failed.
-pub async fn count(connection: &mut SqliteConnection, pat: PatId) -> Result<i64, StoreError> {
-    let count = sqlx::query_scalar("SELECT COUNT(*) FROM scopes WHERE pat_id = ?").bind(pat.0);
+pub async fn count(connection: &mut Connection, pat: PatId) -> Result<i64, StoreError> {
+    let count = query_scalar("SELECT COUNT(*) FROM scopes WHERE pat_id = ?").bind(pat.0);
     Ok(count.fetch_one(connection).await?)
 }
 
@@ -100,12 +96,12 @@ pub async fn count(connection: &mut SqliteConnection, pat: PatId) -> Result<i64,
 /// # Errors
 /// The database failed.
 pub async fn list(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     pat: PatId,
     page: Page,
 ) -> Result<Listed<ScopeRow>, StoreError> {
     let total = count(connection, pat).await?;
-    let rows = sqlx::query("SELECT * FROM scopes WHERE pat_id = ? ORDER BY id LIMIT ? OFFSET ?");
+    let rows = query("SELECT * FROM scopes WHERE pat_id = ? ORDER BY id LIMIT ? OFFSET ?");
     let rows = rows.bind(pat.0).bind(page.limit).bind(page.offset).fetch_all(connection).await?;
     Ok(Listed { total, rows: rows.iter().map(row_of).collect() })
 }
@@ -117,8 +113,8 @@ pub async fn list(
 pub async fn remove(tx: &mut WriteTx, pat: PatId, ids: &[Uuid]) -> Result<u64, StoreError> {
     let mut removed = 0;
     for id in ids {
-        let query = sqlx::query("DELETE FROM scopes WHERE pat_id = ? AND id = ?").bind(pat.0).bind(id);
-        removed += query.execute(tx.connection()).await?.rows_affected();
+        let query = query("DELETE FROM scopes WHERE pat_id = ? AND id = ?").bind(pat.0).bind(*id);
+        removed += query.execute(tx.connection()).await?;
     }
     tx.touch(Key::Pat(pat));
     Ok(removed)
@@ -129,18 +125,18 @@ pub async fn remove(tx: &mut WriteTx, pat: PatId, ids: &[Uuid]) -> Result<u64, S
 /// # Errors
 /// The database failed.
 pub async fn clear(tx: &mut WriteTx, pat: PatId) -> Result<u64, StoreError> {
-    let query = sqlx::query("DELETE FROM scopes WHERE pat_id = ?").bind(pat.0);
+    let query = query("DELETE FROM scopes WHERE pat_id = ?").bind(pat.0);
     let result = query.execute(tx.connection()).await?;
     tx.touch(Key::Pat(pat));
-    Ok(result.rows_affected())
+    Ok(result)
 }
 
-fn row_of(row: &SqliteRow) -> ScopeRow {
+fn row_of(row: &Row) -> ScopeRow {
     ScopeRow {
         id: row.get("id"),
         pat: PatId(row.get("pat_id")),
         entity_type: row.get("entity_type"),
-        domain: row.get::<Option<Uuid>, _>("domain_id").map(DomainId),
+        domain: row.get::<Option<Uuid>>("domain_id").map(DomainId),
         entity_id: row.get("entity_id"),
         operation: row.get("operation"),
     }

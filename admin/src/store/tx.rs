@@ -11,14 +11,14 @@ use std::time::Instant;
 
 use cube_wire::feed::ChangeLine;
 use cube_wire::{DomainId, Key, PatId, UserId};
-use sqlx::{Sqlite, SqliteConnection, Transaction};
 use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::audit::Credential;
-use super::{StoreError, derive, published};
+use super::{StoreError, derive, published, replicas};
 use crate::clock::Moment;
 use crate::figures::Changes;
+use crate::store::sql::{Connection, query, query_scalar};
 
 /// One management action, as it is remembered. Never contains a secret.
 #[derive(Clone, Debug, Default)]
@@ -75,7 +75,7 @@ pub async fn noting_generation<W: Future>(work: W) -> (W::Output, Option<u64>) {
 /// A change in progress. Dropped without a commit, it never happened.
 #[derive(Debug)]
 pub struct WriteTx {
-    inner: Transaction<'static, Sqlite>,
+    inner: Connection,
     touched: BTreeSet<Key>,
     audit: Vec<AuditEntry>,
     newest: watch::Sender<u64>,
@@ -84,16 +84,12 @@ pub struct WriteTx {
 }
 
 impl WriteTx {
-    pub(super) fn new(
-        inner: Transaction<'static, Sqlite>,
-        newest: watch::Sender<u64>,
-        changes: Changes,
-    ) -> Self {
+    pub(super) fn new(inner: Connection, newest: watch::Sender<u64>, changes: Changes) -> Self {
         Self { inner, touched: BTreeSet::new(), audit: Vec::new(), newest, began: Instant::now(), changes }
     }
 
     /// The connection, for functions that only read.
-    pub fn connection(&mut self) -> &mut SqliteConnection {
+    pub fn connection(&mut self) -> &mut Connection {
         &mut self.inner
     }
 
@@ -126,44 +122,43 @@ impl WriteTx {
         changes.committed(began.elapsed());
         if let Some(generation) = generation {
             let _ = COMMITTED.try_with(|committed| committed.set(committed.get().max(Some(generation))));
-            // Two commits may get here in the other order than they were made in.
-            newest.send_if_modified(|newest| {
-                let newer = generation > *newest;
-                *newest = generation.max(*newest);
-                newer
-            });
+            super::note(&newest, generation);
         }
         Ok(Committed { generation })
     }
 
     async fn log(&mut self, now: Moment, touched: &BTreeSet<Key>) -> Result<u64, StoreError> {
         let generation: i64 =
-            sqlx::query_scalar("UPDATE feed_state SET generation = generation + 1 RETURNING generation")
-                .fetch_one(&mut *self.inner)
+            query_scalar("UPDATE feed_state SET generation = generation + 1 RETURNING generation")
+                .fetch_one(&mut self.inner)
                 .await?;
         for (position, key) in (0_i64..).zip(touched) {
             let record = derive::record(&mut self.inner, key).await?;
             let line = record.map(|record| record.to_line());
             published::put(&mut self.inner, key, line.as_deref()).await?;
             let line = line.unwrap_or_else(|| ChangeLine::Remove(key.clone()).to_line());
-            sqlx::query("INSERT INTO change_log (generation, position, at_ms, line) VALUES (?, ?, ?, ?)")
+            query("INSERT INTO change_log (generation, position, at_ms, line) VALUES (?, ?, ?, ?)")
                 .bind(generation)
                 .bind(position)
                 .bind(now)
                 .bind(line)
-                .execute(&mut *self.inner)
+                .execute(&mut self.inner)
                 .await?;
         }
-        u64::try_from(generation).map_err(|_| StoreError::Damaged("a negative generation".to_owned()))
+        let generation =
+            u64::try_from(generation).map_err(|_| StoreError::Damaged("a negative generation".to_owned()))?;
+        let keys_changed = touched.iter().any(|key| matches!(key, Key::Key(_)));
+        replicas::tell_commit(&mut self.inner, generation, keys_changed).await?;
+        Ok(generation)
     }
 }
 
 async fn insert_audit(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     now: Moment,
     entry: &AuditEntry,
 ) -> Result<(), StoreError> {
-    sqlx::query(
+    query(
         "INSERT INTO audit (at_ms, actor_user, actor_credential, actor_pat, actor_key, action, domain_id, entity_type, entity_id, outcome, request_id,
          client_ip, details) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )

@@ -1,12 +1,11 @@
 //! Users.
 
 use cube_wire::{DomainId, Key, PatId, UserId};
-use sqlx::sqlite::SqliteRow;
-use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection};
 use uuid::Uuid;
 
 use super::{Listed, Page, StoreError, WriteTx, changed, from_json, like_pattern, to_json};
 use crate::clock::Moment;
+use crate::store::sql::{Connection, QueryBuilder, Row, query, query_scalar};
 
 /// A user as stored, without the password's hash.
 #[derive(Clone, Debug)]
@@ -91,7 +90,7 @@ const UNIQUE: &[(&str, &str)] =
 /// # Errors
 /// [`StoreError::Taken`] for username and e-mail address.
 pub async fn insert(tx: &mut WriteTx, user: &UserRow, password_hash: Option<&str>) -> Result<(), StoreError> {
-    sqlx::query(
+    query(
         "INSERT INTO users (id, username, email, first_name, last_name, password_hash, superadmin, status, tags, metadata,
          profile_picture, created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
@@ -119,8 +118,8 @@ pub async fn insert(tx: &mut WriteTx, user: &UserRow, password_hash: Option<&str
 ///
 /// # Errors
 /// The database failed.
-pub async fn find(connection: &mut SqliteConnection, id: UserId) -> Result<Option<UserRow>, StoreError> {
-    let row = sqlx::query("SELECT * FROM users WHERE id = ?").bind(id.0).fetch_optional(connection).await?;
+pub async fn find(connection: &mut Connection, id: UserId) -> Result<Option<UserRow>, StoreError> {
+    let row = query("SELECT * FROM users WHERE id = ?").bind(id.0).fetch_optional(connection).await?;
     row.as_ref().map(row_of).transpose()
 }
 
@@ -129,12 +128,11 @@ pub async fn find(connection: &mut SqliteConnection, id: UserId) -> Result<Optio
 /// # Errors
 /// The database failed.
 pub async fn find_by_login(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     login: &str,
 ) -> Result<Option<(UserRow, Option<String>)>, StoreError> {
-    let row = sqlx::query(
-        "SELECT * FROM users WHERE username = ?1 OR email = ?1 ORDER BY username = ?1 DESC LIMIT 1",
-    );
+    let row =
+        query("SELECT * FROM users WHERE username = ?1 OR email = ?1 ORDER BY username = ?1 DESC LIMIT 1");
     let row = row.bind(login).fetch_optional(connection).await?;
     row.map(|row| Ok((row_of(&row)?, row.get("password_hash")))).transpose()
 }
@@ -143,11 +141,8 @@ pub async fn find_by_login(
 ///
 /// # Errors
 /// The database failed.
-pub async fn password_hash(
-    connection: &mut SqliteConnection,
-    id: UserId,
-) -> Result<Option<String>, StoreError> {
-    let hash = sqlx::query_scalar("SELECT password_hash FROM users WHERE id = ?").bind(id.0);
+pub async fn password_hash(connection: &mut Connection, id: UserId) -> Result<Option<String>, StoreError> {
+    let hash = query_scalar("SELECT password_hash FROM users WHERE id = ?").bind(id.0);
     Ok(hash.fetch_optional(connection).await?.flatten())
 }
 
@@ -156,14 +151,14 @@ pub async fn password_hash(
 /// # Errors
 /// The database failed.
 pub async fn list(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     filter: &UserFilter,
     page: Page,
 ) -> Result<Listed<UserRow>, StoreError> {
-    let mut count = QueryBuilder::<Sqlite>::new("SELECT COUNT(*) FROM users WHERE 1");
+    let mut count = QueryBuilder::new("SELECT COUNT(*) FROM users WHERE TRUE");
     push_filter(&mut count, filter);
     let total = count.build_query_scalar().fetch_one(&mut *connection).await?;
-    let mut query = QueryBuilder::<Sqlite>::new("SELECT * FROM users WHERE 1");
+    let mut query = QueryBuilder::new("SELECT * FROM users WHERE TRUE");
     push_filter(&mut query, filter);
     query.push(" ORDER BY created_at DESC, id LIMIT ").push_bind(page.limit);
     query.push(" OFFSET ").push_bind(page.offset);
@@ -171,7 +166,7 @@ pub async fn list(
     Ok(Listed { total, rows: rows.iter().map(row_of).collect::<Result<_, _>>()? })
 }
 
-fn push_filter(query: &mut QueryBuilder<Sqlite>, filter: &UserFilter) {
+fn push_filter(query: &mut QueryBuilder, filter: &UserFilter) {
     let parts = [
         (" AND username LIKE ", &filter.username),
         (" AND email LIKE ", &filter.email),
@@ -216,7 +211,7 @@ pub async fn update(
     change: &UserChange,
     now: Moment,
 ) -> Result<bool, StoreError> {
-    let result = sqlx::query(
+    let result = query(
         "UPDATE users SET username = COALESCE(?, username), email = COALESCE(?, email),
          first_name = COALESCE(?, first_name), last_name = COALESCE(?, last_name), tags = COALESCE(?, tags),
          metadata = COALESCE(?, metadata), profile_picture = COALESCE(?, profile_picture),
@@ -242,7 +237,7 @@ pub async fn update(
     if change.username.is_some() || change.superadmin.is_some() || change.enabled.is_some() {
         tx.touch(Key::User(id));
     }
-    Ok(changed(&result))
+    Ok(changed(result))
 }
 
 /// Deletes a user with all PATs, roles and invitations; whether there was one.
@@ -250,24 +245,22 @@ pub async fn update(
 /// # Errors
 /// The database failed.
 pub async fn delete(tx: &mut WriteTx, id: UserId) -> Result<bool, StoreError> {
-    let pats: Vec<Uuid> = sqlx::query_scalar("SELECT id FROM pats WHERE user_id = ?")
-        .bind(id.0)
-        .fetch_all(tx.connection())
-        .await?;
-    let domains: Vec<Uuid> = sqlx::query_scalar(
+    let pats: Vec<Uuid> =
+        query_scalar("SELECT id FROM pats WHERE user_id = ?").bind(id.0).fetch_all(tx.connection()).await?;
+    let domains: Vec<Uuid> = query_scalar(
         "SELECT DISTINCT r.domain_id FROM role_members m JOIN roles r ON r.id = m.role_id WHERE m.user_id = ?",
     )
     .bind(id.0)
     .fetch_all(tx.connection())
     .await?;
-    sqlx::query(
+    query(
         "UPDATE scim_groups SET revision = revision + 1 WHERE id IN
          (SELECT group_id FROM scim_group_members WHERE user_id = ?)",
     )
     .bind(id.0)
     .execute(tx.connection())
     .await?;
-    let result = sqlx::query("DELETE FROM users WHERE id = ?").bind(id.0).execute(tx.connection()).await?;
+    let result = query("DELETE FROM users WHERE id = ?").bind(id.0).execute(tx.connection()).await?;
     for pat in pats {
         tx.touch(Key::Pat(PatId(pat)));
     }
@@ -275,19 +268,16 @@ pub async fn delete(tx: &mut WriteTx, id: UserId) -> Result<bool, StoreError> {
         tx.touch(Key::Grant(id, DomainId(domain)));
     }
     tx.touch(Key::User(id));
-    Ok(changed(&result))
+    Ok(changed(result))
 }
 
 /// Whether there is a superadmin who can log in, besides `except`.
 ///
 /// # Errors
 /// The database failed.
-pub async fn has_superadmin(
-    connection: &mut SqliteConnection,
-    except: Option<UserId>,
-) -> Result<bool, StoreError> {
-    let found = sqlx::query_scalar(
-        "SELECT EXISTS (SELECT 1 FROM users WHERE superadmin = 1 AND status = 'enabled' AND id IS NOT ?)",
+pub async fn has_superadmin(connection: &mut Connection, except: Option<UserId>) -> Result<bool, StoreError> {
+    let found = query_scalar(
+        "SELECT EXISTS (SELECT 1 FROM users WHERE superadmin = TRUE AND status = 'enabled' AND id IS DISTINCT FROM ?)",
     );
     Ok(found.bind(except.map(|id| id.0)).fetch_one(connection).await?)
 }
@@ -296,7 +286,7 @@ const fn status(enabled: bool) -> &'static str {
     if enabled { "enabled" } else { "disabled" }
 }
 
-fn row_of(row: &SqliteRow) -> Result<UserRow, StoreError> {
+fn row_of(row: &Row) -> Result<UserRow, StoreError> {
     Ok(UserRow {
         id: UserId(row.get("id")),
         username: row.get("username"),
@@ -304,9 +294,9 @@ fn row_of(row: &SqliteRow) -> Result<UserRow, StoreError> {
         first_name: row.get("first_name"),
         last_name: row.get("last_name"),
         superadmin: row.get("superadmin"),
-        enabled: row.get::<&str, _>("status") == "enabled",
-        tags: from_json(row.get("tags"))?,
-        metadata: from_json(row.get("metadata"))?,
+        enabled: row.get::<String>("status") == "enabled",
+        tags: from_json(&row.get::<String>("tags"))?,
+        metadata: from_json(&row.get::<String>("metadata"))?,
         profile_picture: row.get("profile_picture"),
         created_at: row.get("created_at"),
         updated_at: row.get("updated_at"),

@@ -200,26 +200,9 @@ fn usage_is_stored_once_however_often_it_is_told() {
     // What cannot be read does not keep the rest back.
     let damaged = format!("{{\"seq\":\n{}", batch(2..3));
     assert_eq!(post(&server, "/feed/v1/usage?node=n&boot=b", &damaged).status, 204);
-    let stored = rows(&server, "SELECT CAST(COUNT(*) AS TEXT) FROM usage");
-    let summed = rows(
-        &server,
-        "SELECT requests || ' ' || prompt_tokens || ' ' || completion_tokens FROM usage_hourly",
-    );
+    let stored = server.texts("SELECT CAST(COUNT(*) AS TEXT) FROM usage").join(";");
+    let summed = server
+        .texts("SELECT requests || ' ' || prompt_tokens || ' ' || completion_tokens FROM usage_hourly")
+        .join(";");
     assert_eq!((&*stored, &*summed), ("7", "7 21 28"));
-}
-
-/// What the database says.
-fn rows(server: &Server, query: &'static str) -> String {
-    let path = server.state().join("cube-admin.sqlite");
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    runtime.block_on(async {
-        use sqlx::Connection as _;
-        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(path).read_only(true);
-        let mut connection = sqlx::SqliteConnection::connect_with(&options).await.expect("the database");
-        let rows: Vec<String> = sqlx::query_scalar(query)
-            .fetch_all(&mut connection)
-            .await
-            .unwrap_or_else(|error| panic!("{error}"));
-        rows.join(";")
-    })
 }

@@ -13,6 +13,7 @@ mod oidc;
 mod ops;
 mod pats;
 mod prefer;
+mod replicas;
 mod reports;
 mod roles;
 mod routes;

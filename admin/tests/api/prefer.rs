@@ -8,7 +8,7 @@ use crate::pats::make;
 use crate::support::{Answer, Server, json, post_to_feed};
 
 /// Says, as a node, which generation its one core has in force.
-fn report(server: &Server, epoch: &str, generation: u64) {
+pub(crate) fn report(server: &Server, epoch: &str, generation: u64) {
     let core = CoreAdoption { generation, ..CoreAdoption::default() };
     let (node, epoch) = ("proxy-1".to_owned(), epoch.to_owned());
     let report = NodeReport { node, epoch, generation, cores: vec![core], ..NodeReport::default() };
@@ -16,7 +16,7 @@ fn report(server: &Server, epoch: &str, generation: u64) {
     assert_eq!(post_to_feed(server, "/feed/v1/node", &report).status, 204);
 }
 
-fn revoke(server: &Server, token: &str, id: &str, prefer: &str) -> Answer {
+pub(crate) fn revoke(server: &Server, token: &str, id: &str, prefer: &str) -> Answer {
     let authorization = format!("Bearer {token}");
     let headers = [("authorization", &*authorization), ("prefer", prefer)];
     let answer = server.raw("PATCH", &format!("/pats/{id}/secret/revoke"), &headers, b"");

@@ -66,7 +66,7 @@ impl App {
         let purpose = Purpose::Access { audiences: &provider.settings.audiences };
         let claims = self.verified(provider, known, credential, purpose).await?;
         let issuer = &provider.settings.issuer;
-        let linked = oidc::linked(&mut *self.store.read().await?, issuer, &claims.subject).await?;
+        let linked = oidc::linked(&mut self.store.read().await?, issuer, &claims.subject).await?;
         let user = match (linked, verified_email(&claims.all)) {
             (Some(user), _) => Some(user),
             (None, Some(email)) => {

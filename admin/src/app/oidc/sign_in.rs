@@ -170,7 +170,7 @@ impl App {
         let access_token = exchanged.access_token.as_deref();
         let purpose = Purpose::SignIn { client: &client.id, nonce: &attempt.nonce, access_token };
         let claims = self.verified(provider, known.clone(), &exchanged.id_token, purpose).await?;
-        let linked = oidc::linked(&mut *self.store.read().await?, issuer, &claims.subject).await?;
+        let linked = oidc::linked(&mut self.store.read().await?, issuer, &claims.subject).await?;
         let user = match linked {
             Some(user) => user,
             None => {
@@ -276,6 +276,7 @@ async fn make_for_sign_in(
         StoreError::Taken(_) => no("the address is somebody else's"),
         error @ (StoreError::InUse(_)
         | StoreError::Gone
+        | StoreError::Unstorable
         | StoreError::Database(_)
         | StoreError::Damaged(_)
         | StoreError::Migrate(_)) => error.into(),

@@ -55,7 +55,7 @@ impl App {
         page: Page,
     ) -> Result<Listed<MappingRow>, AppError> {
         may_map(principal)?;
-        Ok(groups::list_mappings(&mut *self.store.read().await?, group, page).await?)
+        Ok(groups::list_mappings(&mut self.store.read().await?, group, page).await?)
     }
 
     /// The groups that identity providers have made, by name; only those with `part` in it.
@@ -69,7 +69,7 @@ impl App {
         page: Page,
     ) -> Result<Listed<GroupSummary>, AppError> {
         may_map(principal)?;
-        Ok(groups::browse(&mut *self.store.read().await?, part, page).await?)
+        Ok(groups::browse(&mut self.store.read().await?, part, page).await?)
     }
 
     /// One group, and part of its members.

@@ -88,6 +88,7 @@ impl From<StoreError> for ScimFault {
                 Self::Scim(ScimError::new(ScimType::InvalidValue, "a member is no user of cube"))
             }
             error @ (StoreError::InUse(_)
+            | StoreError::Unstorable
             | StoreError::Database(_)
             | StoreError::Damaged(_)
             | StoreError::Migrate(_)) => Self::App(error.into()),

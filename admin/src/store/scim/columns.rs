@@ -91,13 +91,13 @@ pub(super) fn elements_of(kind: &'static ResourceType, attribute: &'static Attri
     let from = match (kind.name, attribute.name) {
         ("User", "emails") => {
             "json_each(COALESCE(json_extract(users.scim, '$.emails'), CASE WHEN users.email IS NULL THEN '[]' \
-             ELSE '[{\"type\":\"work\",\"primary\":true}]' END)) AS e WHERE 1"
+             ELSE '[{\"type\":\"work\",\"primary\":true}]' END)) AS e WHERE TRUE"
         }
         ("User", "phoneNumbers") => {
-            "json_each(COALESCE(json_extract(users.scim, '$.phoneNumbers'), '[]')) AS e WHERE 1"
+            "json_each(COALESCE(json_extract(users.scim, '$.phoneNumbers'), '[]')) AS e WHERE TRUE"
         }
         ("User", "addresses") => {
-            "json_each(COALESCE(json_extract(users.scim, '$.addresses'), '[]')) AS e WHERE 1"
+            "json_each(COALESCE(json_extract(users.scim, '$.addresses'), '[]')) AS e WHERE TRUE"
         }
         ("User", "groups") => {
             "scim_group_members gm JOIN scim_groups e ON e.id = gm.group_id WHERE gm.user_id = users.id"
@@ -110,7 +110,7 @@ pub(super) fn elements_of(kind: &'static ResourceType, attribute: &'static Attri
              UNION ALL SELECT 'urn:ietf:params:scim:schemas:extension:enterprise:2.0:User', 'enterprise') e \
              WHERE (e.scim = '{}' OR instr(users.scim, '\"urn:ietf:params:scim:schemas:extension:enterprise:2.0:User\"') > 0)"
         }
-        ("Group", "schemas") => "(SELECT 'urn:ietf:params:scim:schemas:core:2.0:Group' AS urn) e WHERE 1",
+        ("Group", "schemas") => "(SELECT 'urn:ietf:params:scim:schemas:core:2.0:Group' AS urn) e WHERE TRUE",
         _ => return None,
     };
     Some(Elements { from, attribute })
@@ -121,6 +121,9 @@ pub(super) fn element_scalar(attribute: &'static Attribute, sub: &Attribute) -> 
     let sql = |sql: &str| Some(Scalar::Sql(sql.to_owned()));
     match (attribute.name, sub.name) {
         ("emails", "value") => sql("COALESCE(json_extract(e.value, '$.value'), users.email)"),
+        ("emails" | "phoneNumbers" | "addresses", "primary") => {
+            sql("CAST(json_extract(e.value, '$.primary') AS BOOLEAN)")
+        }
         ("emails" | "phoneNumbers" | "addresses", name) => sql(&format!("json_extract(e.value, '$.{name}')")),
         ("groups" | "members", "value") => Some(Scalar::Id("e.id", id_text!("e.id"))),
         ("groups", "display") => sql("e.display_name"),

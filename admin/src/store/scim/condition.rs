@@ -2,7 +2,6 @@
 //!
 //! What is asked for is looked up in [`super::columns`]. Conditions are never unknown (`NULL`): an attribute without a value equals nothing, so that `not (…)` means what it says.
 
-use sqlx::{QueryBuilder, Sqlite};
 use uuid::Uuid;
 
 use super::columns::{Elements, Scalar, element_scalar, elements_of, first_of, scalar_of};
@@ -11,6 +10,7 @@ use crate::scim::filter::{AttrPath, Comparison, Filter, Literal, parse_attribute
 use crate::scim::matching::{as_boolean, check_comparison};
 use crate::scim::schema::{Attribute, Kind, ResourceType, Target, USER_ATTRIBUTE};
 use crate::scim::{ScimError, ScimType, shown};
+use crate::store::sql::QueryBuilder;
 
 /// A piece of a statement.
 #[derive(Clone, Debug)]
@@ -18,6 +18,7 @@ enum Piece {
     Sql(String),
     Text(String),
     Integer(i64),
+    Flag(bool),
     Number(f64),
     Id(Uuid),
 }
@@ -45,14 +46,15 @@ impl Condition {
         Ok(condition)
     }
 
-    pub(super) fn push(&self, query: &mut QueryBuilder<Sqlite>) {
+    pub(super) fn push(&self, query: &mut QueryBuilder) {
         push_all(&self.0, query);
     }
 
     fn sql(&mut self, sql: &str) {
         match self.0.last_mut() {
             Some(Piece::Sql(last)) => last.push_str(sql),
-            Some(Piece::Text(_) | Piece::Integer(_) | Piece::Number(_) | Piece::Id(_)) | None => {
+            Some(Piece::Text(_) | Piece::Integer(_) | Piece::Flag(_) | Piece::Number(_) | Piece::Id(_))
+            | None => {
                 self.0.push(Piece::Sql(sql.to_owned()));
             }
         }
@@ -207,11 +209,42 @@ impl Condition {
         match scalar {
             Scalar::Sql(sql) => self.sql(sql),
             Scalar::Id(_, text) => self.sql(text),
-            Scalar::UserAttribute(name) => {
-                self.sql("json_extract(users.scim, ");
-                self.0.push(Piece::Text(format!("$.\"{USER_ATTRIBUTE}\".\"{name}\"")));
-                self.sql(")");
-            }
+            Scalar::UserAttribute(name) => self.user_attribute("json_extract(", name),
+        }
+    }
+
+    /// * `function`: what is asked of the attribute, up to its bracket.
+    fn user_attribute(&mut self, function: &str, name: &str) {
+        self.sql(function);
+        self.sql("users.scim, ");
+        self.0.push(Piece::Text(format!("$.\"{USER_ATTRIBUTE}\".\"{name}\"")));
+        self.sql(")");
+    }
+
+    /// The user attribute's value if it is a text; otherwise nothing.
+    fn text_of(&mut self, name: &str) {
+        self.sql("CASE WHEN ");
+        self.user_attribute("json_type(", name);
+        self.sql(" = 'text' THEN ");
+        self.user_attribute("json_extract(", name);
+        self.sql(" END");
+    }
+
+    /// The user attribute's value if it is a number; otherwise nothing.
+    fn number_of(&mut self, name: &str) {
+        self.sql("CASE WHEN ");
+        self.user_attribute("json_type(", name);
+        self.sql(" IN ('integer', 'real') THEN CAST(");
+        self.user_attribute("json_extract(", name);
+        self.sql(" AS DOUBLE PRECISION) END");
+    }
+
+    /// What a value of this kind is compared with.
+    fn comparable(&mut self, scalar: &Scalar, value: &Piece) {
+        match (scalar, value) {
+            (Scalar::UserAttribute(name), Piece::Text(_)) => self.text_of(name),
+            (Scalar::UserAttribute(name), _) => self.number_of(name),
+            (Scalar::Sql(_) | Scalar::Id(..), _) => self.scalar(scalar),
         }
     }
 
@@ -231,10 +264,8 @@ impl Condition {
         check_comparison(attribute, comparison, literal)?;
         let value = match (attribute.kind, literal) {
             (_, Literal::Null) => None,
-            (Kind::Boolean, Literal::Boolean(value)) => Some(Piece::Integer((*value).into())),
-            (Kind::Boolean, Literal::Text(text)) => {
-                as_boolean(text).map(|value| Piece::Integer(value.into()))
-            }
+            (Kind::Boolean, Literal::Boolean(value)) => Some(Piece::Flag(*value)),
+            (Kind::Boolean, Literal::Text(text)) => as_boolean(text).map(Piece::Flag),
             (Kind::Time, Literal::Text(text)) => parse_moment(text).map(|at| Piece::Integer(at.0)),
             (_, Literal::Text(text)) => Some(Piece::Text(text.clone())),
             (_, Literal::Boolean(_) | Literal::Number(_)) => None,
@@ -259,7 +290,7 @@ impl Condition {
     fn compare_untyped(&mut self, scalar: &Scalar, comparison: Comparison, literal: &Literal) {
         let value = match literal {
             Literal::Null => None,
-            Literal::Boolean(value) => Some(Piece::Integer((*value).into())),
+            Literal::Boolean(value) => Some(Piece::Number((*value).into())),
             Literal::Number(number) => Some(Piece::Number(*number)),
             Literal::Text(text) => Some(Piece::Text(text.clone())),
         };
@@ -267,7 +298,6 @@ impl Condition {
     }
 
     fn binary(&mut self, scalar: &Scalar, comparison: Comparison, value: Option<Piece>, folds: bool) {
-        let collate = if folds { " COLLATE NOCASE" } else { "" };
         let Some(value) = value else {
             // `eq null`, `ne null`; nothing else compares with nothing.
             self.sql("(");
@@ -281,27 +311,30 @@ impl Condition {
                 | Comparison::Greater
                 | Comparison::GreaterOrEqual
                 | Comparison::Less
-                | Comparison::LessOrEqual => " IS NULL AND 0)",
+                | Comparison::LessOrEqual => " IS NULL AND FALSE)",
             });
             return;
         };
-        let operator = match comparison {
-            Comparison::Equal => "IS",
-            Comparison::NotEqual => "IS NOT",
-            Comparison::Greater => ">",
-            Comparison::GreaterOrEqual => ">=",
-            Comparison::Less => "<",
-            Comparison::LessOrEqual => "<=",
+        // Each is false, not unknown, of what has no value, and finds a value that is equal by an index.
+        let (absent, operator) = match comparison {
+            Comparison::Equal => (" IS NOT NULL AND ", "="),
+            Comparison::NotEqual => (" IS NULL OR ", "<>"),
+            Comparison::Greater => (" IS NOT NULL AND ", ">"),
+            Comparison::GreaterOrEqual => (" IS NOT NULL AND ", ">="),
+            Comparison::Less => (" IS NOT NULL AND ", "<"),
+            Comparison::LessOrEqual => (" IS NOT NULL AND ", "<="),
             Comparison::Contains | Comparison::StartsWith | Comparison::EndsWith => {
                 return self.part_of_text(scalar, comparison, value, folds);
             }
         };
-        let total = matches!(comparison, Comparison::Equal | Comparison::NotEqual);
-        self.sql(if total { "(" } else { "COALESCE(" });
-        self.scalar(scalar);
+        let collate = if folds && matches!(value, Piece::Text(_)) { " COLLATE NOCASE" } else { "" };
+        self.sql("(");
+        self.comparable(scalar, &value);
+        self.sql(absent);
+        self.comparable(scalar, &value);
         self.sql(&format!("{collate} {operator} "));
         self.0.push(value);
-        self.sql(if total { ")" } else { ", 0)" });
+        self.sql(")");
     }
 
     fn part_of_text(&mut self, scalar: &Scalar, comparison: Comparison, value: Piece, folds: bool) {
@@ -309,7 +342,9 @@ impl Condition {
             Piece::Text(text) if folds => text.to_ascii_lowercase(),
             Piece::Text(text) => text,
             // Numbers and identifiers have no parts.
-            Piece::Sql(_) | Piece::Integer(_) | Piece::Number(_) | Piece::Id(_) => return self.sql("0"),
+            Piece::Sql(_) | Piece::Integer(_) | Piece::Flag(_) | Piece::Number(_) | Piece::Id(_) => {
+                return self.sql("FALSE");
+            }
         };
         if text.is_empty() {
             return self.present(scalar);
@@ -324,7 +359,7 @@ impl Condition {
         self.sql(&format!("COALESCE({before}"));
         self.sql(if folds { "lower(" } else { "(" });
         self.scalar(scalar);
-        self.sql("), ");
+        self.sql(" COLLATE BINARY), ");
         match after {
             Some((from, length)) => {
                 self.0.push(Piece::Integer(from));
@@ -332,11 +367,11 @@ impl Condition {
                 self.0.push(Piece::Integer(length));
                 self.sql(") = ");
                 self.0.push(Piece::Text(text));
-                self.sql(", 0)");
+                self.sql(", FALSE)");
             }
             None => {
                 self.0.push(Piece::Text(text));
-                self.sql(") > 0, 0)");
+                self.sql(") > 0, FALSE)");
             }
         }
     }
@@ -368,24 +403,35 @@ impl Order {
             if descending { (" IS NOT NULL, ", " DESC") } else { (" IS NULL, ", " ASC") };
         condition.scalar(&scalar);
         condition.sql(absent);
-        condition.scalar(&scalar);
+        if let Scalar::UserAttribute(name) = &scalar {
+            // Numbers come before texts.
+            condition.number_of(name);
+            condition.sql(absent);
+            condition.number_of(name);
+            condition.sql(direction);
+            condition.sql(", ");
+            condition.text_of(name);
+        } else {
+            condition.scalar(&scalar);
+        }
         condition.sql(if folds { " COLLATE NOCASE" } else { "" });
         condition.sql(direction);
         condition.sql(", ");
         Ok(Self(condition.0))
     }
 
-    pub(super) fn push(&self, query: &mut QueryBuilder<Sqlite>) {
+    pub(super) fn push(&self, query: &mut QueryBuilder) {
         push_all(&self.0, query);
     }
 }
 
-fn push_all(pieces: &[Piece], query: &mut QueryBuilder<Sqlite>) {
+fn push_all(pieces: &[Piece], query: &mut QueryBuilder) {
     for piece in pieces {
         match piece {
             Piece::Sql(sql) => query.push(sql),
             Piece::Text(text) => query.push_bind(text.clone()),
             Piece::Integer(value) => query.push_bind(*value),
+            Piece::Flag(value) => query.push_bind(*value),
             Piece::Number(value) => query.push_bind(*value),
             Piece::Id(id) => query.push_bind(*id),
         };

@@ -3,12 +3,11 @@
 use std::collections::BTreeSet;
 
 use cube_wire::{DomainId, Key, UserId};
-use sqlx::sqlite::SqliteRow;
-use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection};
 use uuid::Uuid;
 
 use super::Search;
 use crate::clock::Moment;
+use crate::store::sql::{Connection, QueryBuilder, Row, query, query_scalar};
 use crate::store::{Listed, Page, StoreError, WriteTx, like_pattern};
 
 /// A group.
@@ -77,7 +76,7 @@ const UNIQUE: &[(&str, &str)] = &[
 /// # Errors
 /// [`StoreError::Taken`] for the name.
 pub async fn insert(tx: &mut WriteTx, group: &GroupRow) -> Result<(), StoreError> {
-    sqlx::query(
+    query(
         "INSERT INTO scim_groups (id, display_name, external_id, created_at, updated_at) VALUES (?, ?, ?, ?, ?)",
     )
     .bind(group.id)
@@ -96,7 +95,7 @@ pub async fn insert(tx: &mut WriteTx, group: &GroupRow) -> Result<(), StoreError
 /// # Errors
 /// [`StoreError::Taken`] for the name.
 pub async fn replace(tx: &mut WriteTx, group: &GroupRow) -> Result<(), StoreError> {
-    sqlx::query(
+    query(
         "UPDATE scim_groups SET display_name = ?, external_id = ?, updated_at = ?, revision = revision + 1 WHERE id = ?",
     )
     .bind(&group.display_name)
@@ -113,9 +112,8 @@ pub async fn replace(tx: &mut WriteTx, group: &GroupRow) -> Result<(), StoreErro
 ///
 /// # Errors
 /// The database failed.
-pub async fn find(connection: &mut SqliteConnection, id: Uuid) -> Result<Option<GroupRow>, StoreError> {
-    let row =
-        sqlx::query("SELECT * FROM scim_groups WHERE id = ?").bind(id).fetch_optional(connection).await?;
+pub async fn find(connection: &mut Connection, id: Uuid) -> Result<Option<GroupRow>, StoreError> {
+    let row = query("SELECT * FROM scim_groups WHERE id = ?").bind(id).fetch_optional(connection).await?;
     Ok(row.as_ref().map(row_of))
 }
 
@@ -123,10 +121,7 @@ pub async fn find(connection: &mut SqliteConnection, id: Uuid) -> Result<Option<
 ///
 /// # Errors
 /// The database failed.
-pub async fn list(
-    connection: &mut SqliteConnection,
-    search: &Search,
-) -> Result<Listed<GroupRow>, StoreError> {
+pub async fn list(connection: &mut Connection, search: &Search) -> Result<Listed<GroupRow>, StoreError> {
     let Listed { total, rows } = search.rows(connection, "scim_groups").await?;
     Ok(Listed { total, rows: rows.iter().map(row_of).collect() })
 }
@@ -136,19 +131,19 @@ pub async fn list(
 /// # Errors
 /// The database failed.
 pub async fn browse(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     part: Option<&str>,
     page: Page,
 ) -> Result<Listed<GroupSummary>, StoreError> {
-    let filter = |query: &mut QueryBuilder<Sqlite>| {
+    let filter = |query: &mut QueryBuilder| {
         if let Some(part) = part {
             query.push(" WHERE display_name LIKE ").push_bind(like_pattern(part)).push(" ESCAPE '\\'");
         }
     };
-    let mut count = QueryBuilder::<Sqlite>::new("SELECT COUNT(*) FROM scim_groups");
+    let mut count = QueryBuilder::new("SELECT COUNT(*) FROM scim_groups");
     filter(&mut count);
     let total = count.build_query_scalar().fetch_one(&mut *connection).await?;
-    let mut query = QueryBuilder::<Sqlite>::new(
+    let mut query = QueryBuilder::new(
         "SELECT *, (SELECT COUNT(*) FROM scim_group_members WHERE group_id = g.id) AS members,
          (SELECT COUNT(*) FROM scim_group_roles WHERE group_id = g.id) AS roles FROM scim_groups g",
     );
@@ -156,11 +151,8 @@ pub async fn browse(
     query.push(" ORDER BY display_name LIMIT ").push_bind(page.limit);
     query.push(" OFFSET ").push_bind(page.offset);
     let rows = query.build().fetch_all(connection).await?;
-    let summary = |row: &SqliteRow| GroupSummary {
-        row: row_of(row),
-        members: row.get("members"),
-        roles: row.get("roles"),
-    };
+    let summary =
+        |row: &Row| GroupSummary { row: row_of(row), members: row.get("members"), roles: row.get("roles") };
     Ok(Listed { total, rows: rows.iter().map(summary).collect() })
 }
 
@@ -169,13 +161,13 @@ pub async fn browse(
 /// # Errors
 /// The database failed.
 pub async fn list_members(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     id: Uuid,
     page: Page,
 ) -> Result<Listed<UserId>, StoreError> {
-    let total = sqlx::query_scalar("SELECT COUNT(*) FROM scim_group_members WHERE group_id = ?");
+    let total = query_scalar("SELECT COUNT(*) FROM scim_group_members WHERE group_id = ?");
     let total = total.bind(id).fetch_one(&mut *connection).await?;
-    let rows: Vec<Uuid> = sqlx::query_scalar(
+    let rows: Vec<Uuid> = query_scalar(
         "SELECT user_id FROM scim_group_members WHERE group_id = ? ORDER BY user_id LIMIT ? OFFSET ?",
     )
     .bind(id)
@@ -190,13 +182,13 @@ pub async fn list_members(
 ///
 /// # Errors
 /// The database failed.
-pub async fn members(connection: &mut SqliteConnection, id: Uuid) -> Result<Vec<MemberRow>, StoreError> {
-    let rows = sqlx::query(
+pub async fn members(connection: &mut Connection, id: Uuid) -> Result<Vec<MemberRow>, StoreError> {
+    let rows = query(
         "SELECT u.id, COALESCE(u.scim_user_name, u.username) AS name FROM scim_group_members m
          JOIN users u ON u.id = m.user_id WHERE m.group_id = ? ORDER BY m.user_id",
     );
     let rows = rows.bind(id).fetch_all(connection).await?;
-    let member = |row: &SqliteRow| MemberRow { user: UserId(row.get("id")), user_name: row.get("name") };
+    let member = |row: &Row| MemberRow { user: UserId(row.get("id")), user_name: row.get("name") };
     Ok(rows.iter().map(member).collect())
 }
 
@@ -211,16 +203,14 @@ pub async fn change_members(
     remove: &BTreeSet<UserId>,
 ) -> Result<(), StoreError> {
     for user in add {
-        sqlx::query(
-            "INSERT INTO scim_group_members (group_id, user_id) VALUES (?, ?) ON CONFLICT DO NOTHING",
-        )
-        .bind(group)
-        .bind(user.0)
-        .execute(tx.connection())
-        .await?;
+        query("INSERT INTO scim_group_members (group_id, user_id) VALUES (?, ?) ON CONFLICT DO NOTHING")
+            .bind(group)
+            .bind(user.0)
+            .execute(tx.connection())
+            .await?;
     }
     for user in remove {
-        sqlx::query("DELETE FROM scim_group_members WHERE group_id = ? AND user_id = ?")
+        query("DELETE FROM scim_group_members WHERE group_id = ? AND user_id = ?")
             .bind(group)
             .bind(user.0)
             .execute(tx.connection())
@@ -241,7 +231,7 @@ pub async fn change_members(
 pub async fn delete(tx: &mut WriteTx, group: Uuid) -> Result<(), StoreError> {
     let members = member_ids(tx.connection(), group).await?;
     let roles = roles_of(tx.connection(), group).await?;
-    sqlx::query("DELETE FROM scim_groups WHERE id = ?").bind(group).execute(tx.connection()).await?;
+    query("DELETE FROM scim_groups WHERE id = ?").bind(group).execute(tx.connection()).await?;
     for (role, domain) in roles {
         for user in &members {
             settle(tx, &role, domain, *user).await?;
@@ -255,7 +245,7 @@ pub async fn delete(tx: &mut WriteTx, group: Uuid) -> Result<(), StoreError> {
 /// # Errors
 /// [`StoreError::Taken`]: it is so already.
 pub async fn map(tx: &mut WriteTx, mapping: &MappingRow, by: UserId) -> Result<(), StoreError> {
-    sqlx::query(
+    query(
         "INSERT INTO scim_group_roles (id, group_id, role_id, created_by, created_at) VALUES (?, ?, ?, ?, ?)",
     )
     .bind(mapping.id)
@@ -274,10 +264,7 @@ pub async fn map(tx: &mut WriteTx, mapping: &MappingRow, by: UserId) -> Result<(
 /// # Errors
 /// The database failed.
 pub async fn unmap(tx: &mut WriteTx, mapping: &MappingRow) -> Result<(), StoreError> {
-    sqlx::query("DELETE FROM scim_group_roles WHERE id = ?")
-        .bind(mapping.id)
-        .execute(tx.connection())
-        .await?;
+    query("DELETE FROM scim_group_roles WHERE id = ?").bind(mapping.id).execute(tx.connection()).await?;
     settle_all(tx, mapping).await
 }
 
@@ -288,11 +275,8 @@ const MAPPINGS: &str = "SELECT m.id, m.group_id, m.role_id, m.created_at, g.disp
 ///
 /// # Errors
 /// The database failed.
-pub async fn find_mapping(
-    connection: &mut SqliteConnection,
-    id: Uuid,
-) -> Result<Option<MappingRow>, StoreError> {
-    let mut query = QueryBuilder::<Sqlite>::new(MAPPINGS);
+pub async fn find_mapping(connection: &mut Connection, id: Uuid) -> Result<Option<MappingRow>, StoreError> {
+    let mut query = QueryBuilder::new(MAPPINGS);
     query.push(" WHERE m.id = ").push_bind(id);
     Ok(query.build().fetch_optional(connection).await?.as_ref().map(mapping_of))
 }
@@ -302,19 +286,19 @@ pub async fn find_mapping(
 /// # Errors
 /// The database failed.
 pub async fn list_mappings(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     group: Option<Uuid>,
     page: Page,
 ) -> Result<Listed<MappingRow>, StoreError> {
-    let filter = |query: &mut QueryBuilder<Sqlite>| {
+    let filter = |query: &mut QueryBuilder| {
         if let Some(group) = group {
             query.push(" WHERE m.group_id = ").push_bind(group);
         }
     };
-    let mut count = QueryBuilder::<Sqlite>::new("SELECT COUNT(*) FROM scim_group_roles m");
+    let mut count = QueryBuilder::new("SELECT COUNT(*) FROM scim_group_roles m");
     filter(&mut count);
     let total = count.build_query_scalar().fetch_one(&mut *connection).await?;
-    let mut query = QueryBuilder::<Sqlite>::new(MAPPINGS);
+    let mut query = QueryBuilder::new(MAPPINGS);
     filter(&mut query);
     query.push(" ORDER BY g.display_name, r.name, m.id LIMIT ").push_bind(page.limit);
     query.push(" OFFSET ").push_bind(page.offset);
@@ -329,19 +313,16 @@ async fn settle_all(tx: &mut WriteTx, mapping: &MappingRow) -> Result<(), StoreE
     Ok(())
 }
 
-async fn member_ids(connection: &mut SqliteConnection, group: Uuid) -> Result<Vec<UserId>, StoreError> {
-    let ids: Vec<Uuid> = sqlx::query_scalar("SELECT user_id FROM scim_group_members WHERE group_id = ?")
+async fn member_ids(connection: &mut Connection, group: Uuid) -> Result<Vec<UserId>, StoreError> {
+    let ids: Vec<Uuid> = query_scalar("SELECT user_id FROM scim_group_members WHERE group_id = ?")
         .bind(group)
         .fetch_all(connection)
         .await?;
     Ok(ids.into_iter().map(UserId).collect())
 }
 
-async fn roles_of(
-    connection: &mut SqliteConnection,
-    group: Uuid,
-) -> Result<Vec<(String, DomainId)>, StoreError> {
-    let rows = sqlx::query(
+async fn roles_of(connection: &mut Connection, group: Uuid) -> Result<Vec<(String, DomainId)>, StoreError> {
+    let rows = query(
         "SELECT r.id, r.domain_id FROM scim_group_roles m JOIN roles r ON r.id = m.role_id WHERE m.group_id = ?",
     );
     let rows = rows.bind(group).fetch_all(connection).await?;
@@ -351,20 +332,20 @@ async fn roles_of(
 /// Makes a user a member of a role if some group says so, and no member any more if none does and nobody gave it.
 async fn settle(tx: &mut WriteTx, role: &str, domain: DomainId, user: UserId) -> Result<(), StoreError> {
     for statement in [
-        "INSERT INTO role_members (role_id, user_id, given) SELECT ?1, ?2, 0 WHERE EXISTS (
+        "INSERT INTO role_members (role_id, user_id, given) SELECT ?1, ?2, FALSE WHERE EXISTS (
          SELECT 1 FROM scim_group_roles m JOIN scim_group_members g ON g.group_id = m.group_id
          WHERE m.role_id = ?1 AND g.user_id = ?2) ON CONFLICT DO NOTHING",
-        "DELETE FROM role_members WHERE role_id = ?1 AND user_id = ?2 AND given = 0 AND NOT EXISTS (
+        "DELETE FROM role_members WHERE role_id = ?1 AND user_id = ?2 AND given = FALSE AND NOT EXISTS (
          SELECT 1 FROM scim_group_roles m JOIN scim_group_members g ON g.group_id = m.group_id
          WHERE m.role_id = ?1 AND g.user_id = ?2)",
     ] {
-        sqlx::query(statement).bind(role).bind(user.0).execute(tx.connection()).await?;
+        query(statement).bind(role).bind(user.0).execute(tx.connection()).await?;
     }
     tx.touch(Key::Grant(user, domain));
     Ok(())
 }
 
-fn row_of(row: &SqliteRow) -> GroupRow {
+fn row_of(row: &Row) -> GroupRow {
     GroupRow {
         id: row.get("id"),
         display_name: row.get("display_name"),
@@ -375,7 +356,7 @@ fn row_of(row: &SqliteRow) -> GroupRow {
     }
 }
 
-fn mapping_of(row: &SqliteRow) -> MappingRow {
+fn mapping_of(row: &Row) -> MappingRow {
     MappingRow {
         id: row.get("id"),
         group: row.get("group_id"),

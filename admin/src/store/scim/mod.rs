@@ -10,10 +10,8 @@ pub mod users;
 
 pub use condition::{Condition, Order};
 
-use sqlx::sqlite::SqliteRow;
-use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
-
 use super::{Listed, Page, StoreError};
+use crate::store::sql::{Connection, QueryBuilder, Row};
 
 /// Which resources are wanted, in which order.
 #[derive(Clone, Debug)]
@@ -30,11 +28,11 @@ impl Search {
     /// The rows of `table` that are wanted.
     async fn rows(
         &self,
-        connection: &mut SqliteConnection,
+        connection: &mut Connection,
         table: &'static str,
-    ) -> Result<Listed<SqliteRow>, StoreError> {
+    ) -> Result<Listed<Row>, StoreError> {
         let from_table = |what: &str| {
-            let mut query = QueryBuilder::<Sqlite>::new(format!("SELECT {what} FROM {table}"));
+            let mut query = QueryBuilder::new(format!("SELECT {what} FROM {table}"));
             if let Some(condition) = &self.condition {
                 query.push(" WHERE ");
                 condition.push(&mut query);

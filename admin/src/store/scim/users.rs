@@ -2,12 +2,11 @@
 
 use cube_wire::{Key, UserId};
 use serde_json::{Map, Value};
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Row as _, SqliteConnection};
 use uuid::Uuid;
 
 use super::Search;
 use crate::clock::Moment;
+use crate::store::sql::{Connection, Row, query, query_scalar};
 use crate::store::{Listed, StoreError, WriteTx, from_json};
 
 /// A user as an identity provider knows it.
@@ -52,7 +51,7 @@ const UNIQUE: &[(&str, &str)] =
 /// # Errors
 /// [`StoreError::Taken`] for the name and the address.
 pub async fn insert(tx: &mut WriteTx, user: &ScimUserRow, username: &str) -> Result<(), StoreError> {
-    sqlx::query(
+    query(
         "INSERT INTO users (id, username, email, first_name, last_name, status, created_at, updated_at, scim_user_name,
          external_id, scim) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
@@ -80,7 +79,7 @@ pub async fn insert(tx: &mut WriteTx, user: &ScimUserRow, username: &str) -> Res
 /// [`StoreError::Taken`] for the name and the address.
 pub async fn replace(tx: &mut WriteTx, before: &ScimUserRow, user: &ScimUserRow) -> Result<(), StoreError> {
     // A user of our own keeps the username as its name until the provider calls it something else.
-    sqlx::query(
+    query(
         "UPDATE users SET email = ?1, first_name = ?2, last_name = ?3, status = ?4, updated_at = ?5, external_id = ?6,
          scim = ?7,
          scim_user_name = CASE WHEN ?8 = COALESCE(scim_user_name, username) THEN scim_user_name ELSE ?8 END WHERE id = ?9",
@@ -107,8 +106,8 @@ pub async fn replace(tx: &mut WriteTx, before: &ScimUserRow, user: &ScimUserRow)
 ///
 /// # Errors
 /// The database failed.
-pub async fn find(connection: &mut SqliteConnection, id: UserId) -> Result<Option<ScimUserRow>, StoreError> {
-    let row = sqlx::query("SELECT * FROM users WHERE id = ?").bind(id.0).fetch_optional(connection).await?;
+pub async fn find(connection: &mut Connection, id: UserId) -> Result<Option<ScimUserRow>, StoreError> {
+    let row = query("SELECT * FROM users WHERE id = ?").bind(id.0).fetch_optional(connection).await?;
     row.as_ref().map(row_of).transpose()
 }
 
@@ -116,10 +115,7 @@ pub async fn find(connection: &mut SqliteConnection, id: UserId) -> Result<Optio
 ///
 /// # Errors
 /// The database failed.
-pub async fn list(
-    connection: &mut SqliteConnection,
-    search: &Search,
-) -> Result<Listed<ScimUserRow>, StoreError> {
+pub async fn list(connection: &mut Connection, search: &Search) -> Result<Listed<ScimUserRow>, StoreError> {
     let Listed { total, rows } = search.rows(connection, "users").await?;
     Ok(Listed { total, rows: rows.iter().map(row_of).collect::<Result<_, _>>()? })
 }
@@ -128,16 +124,13 @@ pub async fn list(
 ///
 /// # Errors
 /// The database failed.
-pub async fn groups_of(
-    connection: &mut SqliteConnection,
-    id: UserId,
-) -> Result<Vec<GroupOfUser>, StoreError> {
-    let rows = sqlx::query(
+pub async fn groups_of(connection: &mut Connection, id: UserId) -> Result<Vec<GroupOfUser>, StoreError> {
+    let rows = query(
         "SELECT g.id, g.display_name FROM scim_group_members m JOIN scim_groups g ON g.id = m.group_id
          WHERE m.user_id = ? ORDER BY g.display_name",
     );
     let rows = rows.bind(id.0).fetch_all(connection).await?;
-    let group = |row: &SqliteRow| GroupOfUser { id: row.get("id"), display_name: row.get("display_name") };
+    let group = |row: &Row| GroupOfUser { id: row.get("id"), display_name: row.get("display_name") };
     Ok(rows.iter().map(group).collect())
 }
 
@@ -145,8 +138,8 @@ pub async fn groups_of(
 ///
 /// # Errors
 /// The database failed.
-pub async fn name_is_taken(connection: &mut SqliteConnection, name: &str) -> Result<bool, StoreError> {
-    let taken = sqlx::query_scalar(
+pub async fn name_is_taken(connection: &mut Connection, name: &str) -> Result<bool, StoreError> {
+    let taken = query_scalar(
         "SELECT EXISTS (SELECT 1 FROM users WHERE username = ?1)
          OR EXISTS (SELECT 1 FROM users WHERE COALESCE(scim_user_name, username) COLLATE NOCASE = ?1)",
     );
@@ -157,16 +150,16 @@ fn json_of(more: &Map<String, Value>) -> String {
     crate::store::to_json(more)
 }
 
-fn row_of(row: &SqliteRow) -> Result<ScimUserRow, StoreError> {
+fn row_of(row: &Row) -> Result<ScimUserRow, StoreError> {
     Ok(ScimUserRow {
         id: UserId(row.get("id")),
-        user_name: row.get::<Option<String>, _>("scim_user_name").unwrap_or_else(|| row.get("username")),
+        user_name: row.get::<Option<String>>("scim_user_name").unwrap_or_else(|| row.get("username")),
         external_id: row.get("external_id"),
         first_name: row.get("first_name"),
         last_name: row.get("last_name"),
         email: row.get("email"),
-        enabled: row.get::<&str, _>("status") == "enabled",
-        more: from_json(row.get("scim"))?,
+        enabled: row.get::<String>("status") == "enabled",
+        more: from_json(&row.get::<String>("scim"))?,
         created_at: row.get("created_at"),
         updated_at: row.get("updated_at"),
     })

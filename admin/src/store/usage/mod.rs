@@ -16,11 +16,11 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 
 use cube_wire::feed::UsageRecord;
-use sqlx::{QueryBuilder, Row as _, Sqlite};
 use uuid::Uuid;
 
 use super::{Store, StoreError, WriteTx, to_json};
 use crate::clock::Moment;
+use crate::store::sql::{QueryBuilder, query};
 
 pub use report::{Group, GroupBy, UsageFilter, report, report_after};
 pub use sums::Sum;
@@ -68,8 +68,8 @@ async fn insert<'r>(
     if by_seq.is_empty() {
         return Ok(Vec::new());
     }
-    let mut query = QueryBuilder::<Sqlite>::new(
-        "INSERT OR IGNORE INTO usage (node, boot, seq, at_ms, domain_id, user_id, pat_id, operation, model, status, record) ",
+    let mut query = QueryBuilder::new(
+        "INSERT INTO usage (node, boot, seq, at_ms, domain_id, user_id, pat_id, operation, model, status, record) ",
     );
     query.push_values(&by_seq, |mut row, (seq, record)| {
         row.push_bind(node.to_owned())
@@ -84,7 +84,7 @@ async fn insert<'r>(
             .push_bind(record.status)
             .push_bind(to_json(*record));
     });
-    query.push(" RETURNING seq");
+    query.push(" ON CONFLICT DO NOTHING RETURNING seq");
     let rows = query.build().persistent(false).fetch_all(tx.connection()).await?;
     let fresh: BTreeSet<i64> = rows.iter().map(|row| row.get("seq")).collect();
     Ok(by_seq.into_iter().filter(|(seq, _)| fresh.contains(seq)).map(|(_, record)| record).collect())
@@ -101,7 +101,7 @@ async fn note_last_uses(tx: &mut WriteTx, records: &[&UsageRecord]) -> Result<()
     if last_uses.is_empty() {
         return Ok(());
     }
-    let mut query = QueryBuilder::<Sqlite>::new("WITH used (id, at_ms) AS (");
+    let mut query = QueryBuilder::new("WITH used (id, at_ms) AS (");
     query.push_values(last_uses, |mut row, (pat, at_ms)| {
         row.push_bind(pat).push_bind(at_ms);
     });
@@ -125,9 +125,9 @@ impl Store {
     /// # Errors
     /// The database failed.
     pub async fn prune_usage(&self, before: Moment) -> Result<u64, StoreError> {
-        let pruned = sqlx::query(
+        let pruned = query(
             "DELETE FROM usage WHERE (node, boot, seq) IN (SELECT node, boot, seq FROM usage WHERE at_ms < ? LIMIT 5000)",
         );
-        Ok(pruned.bind(before).execute(&self.writer).await?.rows_affected())
+        Ok(pruned.bind(before).execute(&mut self.writer().await?).await?)
     }
 }

@@ -1,12 +1,11 @@
 //! Reports: what requests add up to, in a period, by what one wants to know. Read from sums alone, never from single requests.
 
-use sqlx::sqlite::SqliteRow;
-use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection};
 use uuid::Uuid;
 
 use super::period::{Part, Step, parts};
 use super::sums::{Detail, Kind, Sum, key_of};
 use crate::clock::Moment;
+use crate::store::sql::{Connection, QueryBuilder, Row, query_scalar};
 use crate::store::{Listed, Page, StoreError};
 
 /// By what a report is grouped.
@@ -70,16 +69,16 @@ pub enum Group {
 /// # Errors
 /// The database failed.
 pub async fn report(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     group_by: GroupBy,
     filter: &UsageFilter,
     page: Page,
 ) -> Result<Listed<(Group, Sum)>, StoreError> {
     let owner = owner_of(connection, filter).await?;
     let sources = sources(group_by, filter, owner);
-    let mut query = QueryBuilder::<Sqlite>::new("SELECT *, COUNT(*) OVER () AS total FROM (");
+    let mut query = QueryBuilder::new("SELECT *, COUNT(*) OVER () AS total FROM (");
     push_sums(&mut query, &sources, None);
-    query.push(") ORDER BY ").push(match group_by.is_time() {
+    query.push(") AS sums ORDER BY ").push(match group_by.is_time() {
         true => "grouped",
         false => "requests DESC, grouped",
     });
@@ -90,9 +89,9 @@ pub async fn report(
         None if page.offset == 0 && page.limit > 0 => 0,
         // Behind the end nobody says how long the list is.
         None => {
-            let mut count = QueryBuilder::<Sqlite>::new("SELECT COUNT(DISTINCT grouped) FROM (");
+            let mut count = QueryBuilder::new("SELECT COUNT(DISTINCT grouped) FROM (");
             push_sources(&mut count, &sources);
-            count.push(")").build_query_scalar().persistent(false).fetch_one(connection).await?
+            count.push(") AS parts").build_query_scalar().persistent(false).fetch_one(connection).await?
         }
     };
     Ok(Listed { total, rows: rows.iter().map(|row| row_of(group_by, row)).collect() })
@@ -107,7 +106,7 @@ pub async fn report(
 /// # Errors
 /// The database failed.
 pub async fn report_after(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     group_by: GroupBy,
     filter: &UsageFilter,
     after: Option<&Group>,
@@ -115,18 +114,18 @@ pub async fn report_after(
 ) -> Result<Vec<(Group, Sum)>, StoreError> {
     let owner = owner_of(connection, filter).await?;
     let sources = sources(group_by, filter, owner);
-    let mut query = QueryBuilder::<Sqlite>::new("");
+    let mut query = QueryBuilder::new("");
     push_sums(&mut query, &sources, after);
     query.push(" ORDER BY grouped LIMIT ").push_bind(limit);
     let rows = query.build().persistent(false).fetch_all(connection).await?;
     Ok(rows.iter().map(|row| row_of(group_by, row)).collect())
 }
 
-fn row_of(group_by: GroupBy, row: &SqliteRow) -> (Group, Sum) {
+fn row_of(group_by: GroupBy, row: &Row) -> (Group, Sum) {
     let group = match group_by {
         GroupBy::Hour | GroupBy::Day => Group::Time(row.get("grouped")),
         GroupBy::Domain | GroupBy::User | GroupBy::Pat => {
-            Group::Id(Uuid::from_slice(row.get("grouped")).ok())
+            Group::Id(Uuid::from_slice(&row.get::<Vec<u8>>("grouped")).ok())
         }
         GroupBy::Model => Group::Model(row.get("grouped")),
     };
@@ -134,12 +133,9 @@ fn row_of(group_by: GroupBy, row: &SqliteRow) -> (Group, Sum) {
 }
 
 /// Whose PAT a report is about: rows are found by their user. `None`: it is about no PAT, or about one that is gone.
-async fn owner_of(
-    connection: &mut SqliteConnection,
-    filter: &UsageFilter,
-) -> Result<Option<Uuid>, StoreError> {
+async fn owner_of(connection: &mut Connection, filter: &UsageFilter) -> Result<Option<Uuid>, StoreError> {
     let Some(pat) = filter.pat.filter(|_| filter.user.is_none()) else { return Ok(None) };
-    let owner = sqlx::query_scalar("SELECT user_id FROM pats WHERE id = ?").bind(pat);
+    let owner = query_scalar("SELECT user_id FROM pats WHERE id = ?").bind(pat);
     Ok(owner.fetch_optional(connection).await?)
 }
 
@@ -174,14 +170,14 @@ fn sources(group_by: GroupBy, filter: &UsageFilter, owner: Option<Uuid>) -> Vec<
 }
 
 /// A row for each group that comes after `after`: the group as `grouped`, and what its requests add up to.
-fn push_sums(query: &mut QueryBuilder<Sqlite>, sources: &[Source<'_>], after: Option<&Group>) {
+fn push_sums(query: &mut QueryBuilder, sources: &[Source<'_>], after: Option<&Group>) {
     query.push("SELECT grouped");
     for column in Sum::COLUMNS {
-        query.push(", SUM(").push(column).push(") AS ").push(column);
+        query.push(", CAST(SUM(").push(column).push(") AS BIGINT) AS ").push(column);
     }
     query.push(" FROM (");
     push_sources(query, sources);
-    query.push(")");
+    query.push(") AS parts");
     if let Some(group) = after {
         query.push(" WHERE grouped > ");
         match group {
@@ -193,22 +189,22 @@ fn push_sums(query: &mut QueryBuilder<Sqlite>, sources: &[Source<'_>], after: Op
     query.push(" GROUP BY grouped");
 }
 
-fn push_sources(query: &mut QueryBuilder<Sqlite>, sources: &[Source<'_>]) {
+fn push_sources(query: &mut QueryBuilder, sources: &[Source<'_>]) {
     for (nth, source) in sources.iter().enumerate() {
         query.push(if nth == 0 { "" } else { " UNION ALL " });
         source.push(query);
     }
     if sources.is_empty() {
-        query.push("SELECT 0 AS grouped");
+        query.push("SELECT CAST(0 AS BIGINT) AS grouped");
         for column in Sum::COLUMNS {
-            query.push(", 0 AS ").push(column);
+            query.push(", CAST(0 AS BIGINT) AS ").push(column);
         }
-        query.push(" WHERE 0");
+        query.push(" WHERE FALSE");
     }
 }
 
 impl Source<'_> {
-    fn push(&self, query: &mut QueryBuilder<Sqlite>) {
+    fn push(&self, query: &mut QueryBuilder) {
         let start = self.kind.start();
         query.push("SELECT ");
         match self.group_by {
@@ -223,7 +219,7 @@ impl Source<'_> {
         query.push(" FROM ").push(self.kind.table()).push(" WHERE ");
         match self.kind.has_step() {
             true => query.push("step_ms = ").push(self.kind.step.ms()),
-            false => query.push("1"),
+            false => query.push("TRUE"),
         };
         if let Some(from) = self.part.from {
             query.push(" AND ").push(start).push(" >= ").push_bind(from);
@@ -246,7 +242,7 @@ impl Source<'_> {
     }
 }
 
-fn sum_of(row: &SqliteRow) -> Sum {
+fn sum_of(row: &Row) -> Sum {
     Sum {
         requests: row.get("requests"),
         errors: row.get("errors"),

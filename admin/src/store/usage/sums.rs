@@ -10,11 +10,11 @@
 use std::collections::BTreeMap;
 
 use cube_wire::feed::UsageRecord;
-use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 use uuid::Uuid;
 
 use super::integer;
 use super::period::Step;
+use crate::store::sql::{Connection, QueryBuilder, query, query_scalar};
 use crate::store::{StoreError, WriteTx};
 
 /// By what uses are told apart.
@@ -112,7 +112,8 @@ impl Kind {
     /// What follows the rows.
     fn addition(self) -> String {
         let step = if self.has_step() { "step_ms, " } else { "" };
-        let sums = Sum::COLUMNS.map(|column| format!("{column} = {column} + excluded.{column}"));
+        let table = self.table();
+        let sums = Sum::COLUMNS.map(|column| format!("{column} = {table}.{column} + excluded.{column}"));
         let (start, columns, sums) = (self.start(), self.columns(), sums.join(", "));
         format!(" ON CONFLICT ({step}{start}, {columns}) DO UPDATE SET {sums}")
     }
@@ -268,7 +269,7 @@ pub(super) async fn add(tx: &mut WriteTx, records: &[&UsageRecord]) -> Result<()
 }
 
 async fn write(tx: &mut WriteTx, kind: Kind, sums: BTreeMap<Key, Sum>) -> Result<(), StoreError> {
-    let mut query = QueryBuilder::<Sqlite>::new(kind.insertion());
+    let mut query = QueryBuilder::new(kind.insertion());
     query.push_values(sums, |mut row, (key, sum)| {
         if kind.has_step() {
             row.push_bind(kind.step.ms());
@@ -298,14 +299,15 @@ async fn write(tx: &mut WriteTx, kind: Kind, sums: BTreeMap<Key, Sum>) -> Result
 /// Makes every other kind of sum of the hours in full detail, if there are none: of a database from before there were any.
 ///
 /// Cost: some 10 µs for each row of hours, once; day by day, so that little has to be sorted at a time.
-pub(in crate::store) async fn fill_if_empty(connection: &mut SqliteConnection) -> Result<(), StoreError> {
+pub(in crate::store) async fn fill_if_empty(connection: &mut Connection) -> Result<(), StoreError> {
     let missing = "SELECT NOT EXISTS (SELECT 1 FROM usage_by_all) AND EXISTS (SELECT 1 FROM usage_hourly)";
-    if !sqlx::query_scalar::<_, bool>(missing).fetch_one(&mut *connection).await? {
+    if !query_scalar::<bool>(missing).fetch_one(&mut *connection).await? {
         return Ok(());
     }
     tracing::info!("sums of usage for days and weeks are made of those for hours");
-    let ends = "SELECT MIN(hour_ms), MAX(hour_ms) FROM usage_hourly";
-    let (first, last): (i64, i64) = sqlx::query_as(ends).fetch_one(&mut *connection).await?;
+    let ends = "SELECT MIN(hour_ms) AS first, MAX(hour_ms) AS last FROM usage_hourly";
+    let ends = query(ends).fetch_one(&mut *connection).await?;
+    let (first, last): (i64, i64) = (ends.get("first"), ends.get("last"));
     let day = Step::Day.ms();
     for start in (Step::Day.floor(first)..=last).step_by(day as usize) {
         for made in &KINDS[1..] {
@@ -317,15 +319,15 @@ pub(in crate::store) async fn fill_if_empty(connection: &mut SqliteConnection) -
 
 /// Adds the rows of one kind that begin in a time to those of another.
 async fn make(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     made: Kind,
     source: Kind,
     from: i64,
     to: i64,
 ) -> Result<(), StoreError> {
     let start = source.start();
-    let sums = Sum::COLUMNS.map(|column| format!("SUM({column})")).join(", ");
-    let mut query = QueryBuilder::<Sqlite>::new(made.insertion());
+    let sums = Sum::COLUMNS.map(|column| format!("CAST(SUM({column}) AS BIGINT)")).join(", ");
+    let mut query = QueryBuilder::new(made.insertion());
     query.push("SELECT ").push(made.step.ms()).push(", ").push(start).push(" - ").push(start).push(" % ");
     query.push(made.step.ms()).push(" AS begins, ").push(made.columns()).push(", ").push(sums);
     query.push(" FROM ").push(source.table()).push(" WHERE ");

@@ -1,7 +1,6 @@
 //! Reports against the records themselves.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use cube_wire::feed::UsageRecord;
 use cube_wire::{DomainId, PatId, UserId};
@@ -11,6 +10,8 @@ use proptest::test_runner::{Config, TestRunner};
 
 use super::*;
 use crate::store::Page;
+use crate::store::scratch::Scratch;
+use crate::store::sql::{query, query_scalar};
 
 const HOUR: i64 = 3_600_000;
 const DAY: i64 = 24 * HOUR;
@@ -19,27 +20,6 @@ const WEEK_START: i64 = 2_960 * 7 * DAY;
 const TABLES: [&str; 4] = ["usage_by_domain", "usage_by_model", "usage_by_pat", "usage_by_all"];
 const GROUPS: [GroupBy; 6] =
     [GroupBy::Hour, GroupBy::Day, GroupBy::Domain, GroupBy::User, GroupBy::Pat, GroupBy::Model];
-
-/// A database of its own, gone with the test.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new() -> Self {
-        let directory = std::env::temp_dir().join(format!("cube-admin-usage-{}", Uuid::new_v4()));
-        std::fs::create_dir(&directory).expect("a directory of its own");
-        Self(directory)
-    }
-
-    async fn open(&self) -> Store {
-        Store::open(&self.0.join("db")).await.expect("a database")
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
 
 fn id(number: u8) -> Uuid {
     Uuid::from_u128(u128::from(number) + 1)
@@ -181,12 +161,12 @@ async fn add_pats(store: &Store) {
     for number in 0..3 {
         let user =
             "INSERT INTO users (id, username, status, created_at, updated_at) VALUES (?, ?, 'enabled', 1, 1)";
-        let user = sqlx::query(user).bind(id(100 + number)).bind(format!("u{number}"));
+        let user = query(user).bind(id(100 + number)).bind(format!("u{number}"));
         user.execute(tx.connection()).await.expect("a user");
     }
     for number in [0, 1, 3] {
         let pat = "INSERT INTO pats (id, user_id, name, digest, issued_at, updated_at) VALUES (?1, ?2, ?1, x'00', 1, 1)";
-        let pat = sqlx::query(pat).bind(id(200 + number)).bind(id(100 + number / 2));
+        let pat = query(pat).bind(id(200 + number)).bind(id(100 + number / 2));
         pat.execute(tx.connection()).await.expect("a PAT");
     }
     tx.commit().await.expect("a commit");
@@ -196,7 +176,7 @@ async fn add_pats(store: &Store) {
 async fn stored(store: &Store) -> Vec<UsageRecord> {
     let mut connection = store.read().await.expect("a reader");
     let rows: Vec<String> =
-        sqlx::query_scalar("SELECT record FROM usage").fetch_all(&mut *connection).await.expect("rows");
+        query_scalar("SELECT record FROM usage").fetch_all(&mut connection).await.expect("rows");
     rows.iter().map(|text| serde_json::from_str(text).expect("a record")).collect()
 }
 
@@ -214,7 +194,7 @@ fn every_report_says_what_the_records_add_up_to() {
             record.seq = nth as u64 + 1;
         }
         runtime.block_on(async {
-            let scratch = Scratch::new();
+            let scratch = Scratch::new().await;
             let store = scratch.open().await;
             add_pats(&store).await;
             let added = send(&store, &records, cut).await;
@@ -262,15 +242,16 @@ async fn all_sums(store: &Store) -> Vec<String> {
     let mut connection = store.read().await.expect("a reader");
     let mut all = Vec::new();
     for table in TABLES {
-        let columns = format!("SELECT name FROM pragma_table_info('{table}')");
-        let columns: Vec<String> = sqlx::query_scalar(sqlx::AssertSqlSafe(columns))
-            .fetch_all(&mut *connection)
-            .await
-            .expect("columns");
-        let columns: Vec<String> = columns.iter().map(|column| format!("quote({column})")).collect();
+        let ids: &[&str] = match table {
+            "usage_by_domain" | "usage_by_model" => &["domain_id"],
+            _ => &["domain_id", "user_id", "pat_id"],
+        };
+        let model = matches!(table, "usage_by_model" | "usage_by_all").then(|| "model".to_owned());
+        let numbers = ["step_ms", "start_ms"].into_iter().chain(Sum::COLUMNS);
+        let numbers = numbers.map(|column| format!("CAST({column} AS TEXT)"));
+        let columns: Vec<_> = ids.iter().map(|id| format!("hex({id})")).chain(model).chain(numbers).collect();
         let rows = format!("SELECT {} FROM {table} ORDER BY 1", columns.join(" || ',' || "));
-        let rows: Vec<String> =
-            sqlx::query_scalar(sqlx::AssertSqlSafe(rows)).fetch_all(&mut *connection).await.expect("rows");
+        let rows: Vec<String> = query_scalar(rows).fetch_all(&mut connection).await.expect("rows");
         all.push(format!("{table} {}", rows.len()));
         all.extend(rows);
     }
@@ -279,7 +260,7 @@ async fn all_sums(store: &Store) -> Vec<String> {
 
 #[tokio::test]
 async fn a_database_from_before_the_coarser_sums_is_given_them() {
-    let scratch = Scratch::new();
+    let scratch = Scratch::new().await;
     let store = scratch.open().await;
     let mut runner = TestRunner::deterministic();
     let mut records: Vec<UsageRecord> = Vec::new();
@@ -294,7 +275,7 @@ async fn a_database_from_before_the_coarser_sums_is_given_them() {
     let mut tx = store.begin().await.expect("the only writer");
     for table in TABLES {
         let delete = format!("DELETE FROM {table}");
-        sqlx::query(sqlx::AssertSqlSafe(delete)).execute(tx.connection()).await.expect("a table");
+        query(delete).execute(tx.connection()).await.expect("a table");
     }
     tx.commit().await.expect("a commit");
     store.close().await;
@@ -308,7 +289,7 @@ async fn a_database_from_before_the_coarser_sums_is_given_them() {
 
 #[tokio::test]
 async fn a_pats_last_use_moves_on_by_a_minute_or_more_and_never_back() {
-    let scratch = Scratch::new();
+    let scratch = Scratch::new().await;
     let store = scratch.open().await;
     add_pats(&store).await;
     let mut runner = TestRunner::deterministic();
@@ -323,8 +304,8 @@ async fn a_pats_last_use_moves_on_by_a_minute_or_more_and_never_back() {
         assert_eq!(add(&mut tx, "node", "boot", std::slice::from_ref(&made)).await.expect("stored"), 1);
         tx.commit().await.expect("a commit");
         let mut connection = store.read().await.expect("a reader");
-        let seen: Vec<Option<i64>> = sqlx::query_scalar("SELECT last_used_at FROM pats ORDER BY id LIMIT 2")
-            .fetch_all(&mut *connection)
+        let seen: Vec<Option<i64>> = query_scalar("SELECT last_used_at FROM pats ORDER BY id LIMIT 2")
+            .fetch_all(&mut connection)
             .await
             .expect("rows");
         assert_eq!(seen, [Some(WEEK_START + expected), None], "after {at}");

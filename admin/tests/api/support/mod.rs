@@ -1,6 +1,7 @@
 //! A running cube-admin, and a client of it.
 
 mod browser;
+mod database;
 mod places;
 mod server;
 

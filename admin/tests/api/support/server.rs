@@ -6,6 +6,8 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::{Value, json};
 
+use super::database::Database;
+
 const PROGRAM: &str = env!("CARGO_BIN_EXE_cube-admin");
 /// The first superadmin of every test.
 pub(crate) const ADMIN: (&str, &str) = ("admin", "correct horse battery");
@@ -14,6 +16,7 @@ pub(crate) const ADMIN: (&str, &str) = ("admin", "correct horse battery");
 pub(crate) struct Server {
     process: Child,
     state: PathBuf,
+    database: Database,
     /// `http://127.0.0.1:…`
     pub(crate) api: String,
     /// `http://127.0.0.1:…`
@@ -66,20 +69,28 @@ impl Server {
 
     /// Starts one with more settings (TOML; not the addresses).
     pub(crate) fn start_with(settings: &str) -> Self {
-        let state = std::env::temp_dir().join(format!("cube-admin-test-{}", uuid::Uuid::new_v4().simple()));
-        std::fs::create_dir(&state).expect("a directory for the test's state");
-        let addresses = "[api]\naddress = \"127.0.0.1:0\"\n[feed]\naddress = \"127.0.0.1:0\"\n[ops]\naddress = \"127.0.0.1:0\"\n";
-        std::fs::write(state.join("admin.toml"), format!("{addresses}{settings}")).expect("a settings file");
-        let mut making = command(&state, &["user", "create", "--superadmin", "--username", ADMIN.0]);
+        let state = new_state(settings);
+        let database = Database::new();
+        let mut making =
+            command(&state, &database, &["user", "create", "--superadmin", "--username", ADMIN.0]);
         let mut making = making.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().expect("it starts");
         let mut input = making.stdin.take().expect("piped");
         writeln!(input, "{}", ADMIN.1).expect("it reads the password");
         drop(input);
         assert!(making.wait().expect("it ends").success(), "no first superadmin");
-        let (process, [api, feed, ops]) = spawn(&state);
-        let mut server = Self { process, state, api, feed, ops, admin: String::new() };
+        let (process, [api, feed, ops]) = spawn(&state, &database);
+        let mut server = Self { process, state, database, api, feed, ops, admin: String::new() };
         server.admin = server.log_in(ADMIN.0, ADMIN.1);
         server
+    }
+
+    /// Another one on the same database, with a state directory of its own and the same fleet key. Only where that is on a server.
+    pub(crate) fn replica(&self) -> Self {
+        let state = new_state("");
+        std::fs::copy(self.state.join("fleet.key"), state.join("fleet.key")).expect("a key");
+        let database = self.database.again();
+        let (process, [api, feed, ops]) = spawn(&state, &database);
+        Self { process, state, database, api, feed, ops, admin: self.admin.clone() }
     }
 
     /// The directory with database and fleet key.
@@ -91,14 +102,21 @@ impl Server {
     pub(crate) fn kill_and_restart(&mut self) {
         self.process.kill().expect("it runs");
         self.process.wait().expect("it ends");
-        (self.process, [self.api, self.feed, self.ops]) = spawn(&self.state);
+        (self.process, [self.api, self.feed, self.ops]) = spawn(&self.state, &self.database);
     }
 
     /// Every file of the state directory, one after the other: the database with its log, and the program's log.
     pub(crate) fn whole_state(&self) -> Vec<u8> {
         let files = std::fs::read_dir(&self.state).expect("the state is there");
         let paths = files.map(|file| file.expect("a file").path()).filter(|path| path.is_file());
-        paths.flat_map(|path| std::fs::read(path).expect("readable")).collect()
+        let mut whole: Vec<u8> = paths.flat_map(|path| std::fs::read(path).expect("readable")).collect();
+        whole.extend(self.database.everything(&self.state));
+        whole
+    }
+
+    /// The first column, a text, of every row that the database has for a query.
+    pub(crate) fn texts(&self, query: &str) -> Vec<String> {
+        self.database.texts(&self.state, query)
     }
 
     /// Which history of changes the database is in, as the feed says in its first line.
@@ -203,16 +221,26 @@ pub(crate) fn request(url: &str, method: &str, headers: &[(&str, &str)], body: &
     }
 }
 
-fn command(state: &Path, arguments: &[&str]) -> Command {
+/// A directory for the test's state, with settings.
+fn new_state(settings: &str) -> PathBuf {
+    let state = std::env::temp_dir().join(format!("cube-admin-test-{}", uuid::Uuid::new_v4().simple()));
+    std::fs::create_dir(&state).expect("a directory for the test's state");
+    let addresses = "[api]\naddress = \"127.0.0.1:0\"\n[feed]\naddress = \"127.0.0.1:0\"\n[ops]\naddress = \"127.0.0.1:0\"\n";
+    std::fs::write(state.join("admin.toml"), format!("{addresses}{settings}")).expect("a settings file");
+    state
+}
+
+fn command(state: &Path, database: &Database, arguments: &[&str]) -> Command {
     let mut command = Command::new(PROGRAM);
+    command.envs(database.url().map(|url| ("CUBE_ADMIN_DATABASE", url)));
     command.arg("--config").arg(state.join("admin.toml")).arg("--state").arg(state).args(arguments);
     command
         .stderr(std::fs::File::options().create(true).append(true).open(state.join("log")).expect("a log"));
     command
 }
 
-fn spawn(state: &Path) -> (Child, [String; 3]) {
-    let mut process = command(state, &["serve"]).stdout(Stdio::piped()).spawn().expect("it starts");
+fn spawn(state: &Path, database: &Database) -> (Child, [String; 3]) {
+    let mut process = command(state, database, &["serve"]).stdout(Stdio::piped()).spawn().expect("it starts");
     let mut line = String::new();
     let output = process.stdout.take().expect("piped");
     BufReader::new(output).read_line(&mut line).expect("it says when it is ready");
