@@ -207,6 +207,18 @@ impl Connection {
         unacknowledged_at(here, there) == Some(0) && unread_at(there, here) == Some(0)
     }
 
+    /// Whether the other side has read all that was sent before this time is over.
+    pub(crate) fn is_read_within(&self, time: Duration) -> bool {
+        let until = Instant::now() + time;
+        while !self.is_read() {
+            if Instant::now() >= until {
+                return false;
+            }
+            thread::yield_now();
+        }
+        true
+    }
+
     /// Parts with the connection, and waits until the other side's kernel knows: its process may have heard of it or not.
     pub(crate) fn part<T>(self, parting: impl FnOnce(Self) -> T) -> T {
         let patience = Instant::now() + PATIENCE;
