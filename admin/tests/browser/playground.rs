@@ -35,12 +35,22 @@ async fn a_chat_streams_shows_its_numbers_and_stops() {
         )
         .await;
     browser.write("#chat-text", "Once more").await;
+    let stop_is_at =
+        "const at = document.getElementById('chat-stop').getBoundingClientRect(); return [at.x, at.y].join()";
+    let place = browser.script(stop_is_at).await;
     browser.press("#chat-send").await;
     browser
         .until("[...document.querySelectorAll('#turns .assistant p')].at(-1).textContent.length > 10")
         .await;
     assert_eq!(demo.upstream_count("streams_open"), 1, "it runs");
     assert_eq!(cancelled(), before);
+    // More than the conversation has room for: the button does not run away from who wants to press it.
+    browser
+        .until(
+            "document.getElementById('turns').scrollHeight > document.getElementById('turns').clientHeight",
+        )
+        .await;
+    assert_eq!(browser.script(stop_is_at).await, place);
     browser.press("#chat-stop").await;
     browser.until("document.getElementById('chat').dataset.state === 'stopped'").await;
     let facts = browser.text("#chat-facts").await;

@@ -95,8 +95,9 @@ function start() {
         if (piece) {
           pieces += 1;
           answer += piece;
+          const following = turns.scrollTop + turns.clientHeight >= turns.scrollHeight - 8;
           body.textContent = answer;
-          turns.scrollTop = turns.scrollHeight;
+          if (following) turns.scrollTop = turns.scrollHeight;
         }
       }
       if (!ended) throw new Error("The stream broke off before its end.");
