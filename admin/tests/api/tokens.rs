@@ -19,6 +19,16 @@ fn a_login_gives_tokens_that_work_and_a_wrong_password_gives_none() {
 }
 
 #[test]
+fn an_access_token_ends_when_it_said_it_would() {
+    let server = Server::start_with("[login]\naccess_lifetime_s = 1\n");
+    let (login, other) = (server.admin.clone(), Server::start());
+    assert_eq!(other.call("GET", "/users/profile", &other.admin, None).status, 200);
+    std::thread::sleep(std::time::Duration::from_millis(2_100));
+    server.call("GET", "/users/profile", &login, None).expect_error(401);
+    other.call("GET", "/users/profile", &other.admin, None).expect(200);
+}
+
+#[test]
 fn guessing_is_slowed_down_for_the_name_and_says_when_to_come_back() {
     let server = Server::start_with("[login]\nattempts_max = 3\n");
     server.add_user("ada");
