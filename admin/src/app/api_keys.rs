@@ -15,7 +15,8 @@ use super::users::check_text;
 use super::{App, AppError, Asker, Principal, Via};
 use crate::clock::Moment;
 use crate::secrets;
-use crate::store::api_keys::{self, ApiKeyRights, ApiKeyRow, ApiScope, Cursor};
+use crate::store::Cursor;
+use crate::store::api_keys::{self, ApiKeyRights, ApiKeyRow, ApiScope};
 use crate::store::{AuditEntry, domains, users};
 
 /// How exactly it is known when a key was last used.

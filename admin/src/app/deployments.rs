@@ -111,6 +111,22 @@ impl App {
         Ok(deployments::list(&mut self.store.read().await?, part, only, page).await?)
     }
 
+    /// The same, deployment after deployment: those that come after the name `after`, `limit` at most.
+    ///
+    /// # Errors
+    /// [`AppError::Forbidden`].
+    pub async fn list_deployments_after(
+        &self,
+        principal: &Principal,
+        part: Option<&str>,
+        after: Option<&str>,
+        limit: i64,
+    ) -> Result<Vec<DeploymentRow>, AppError> {
+        principal.as_superadmin()?;
+        let only = principal.only_deployments();
+        Ok(deployments::list_after(&mut self.store.read().await?, part, only, after, limit).await?)
+    }
+
     /// One deployment.
     ///
     /// # Errors

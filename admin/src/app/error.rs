@@ -86,7 +86,7 @@ impl From<StoreError> for AppError {
             StoreError::Taken(what) => Self::Conflict(format!("{what} is taken")),
             StoreError::InUse(what) => Self::Conflict(format!("{what} still use it")),
             StoreError::Gone => Self::NotFound("entity"),
-            error @ StoreError::Unstorable => Self::invalid("body", error.to_string()),
+            error @ StoreError::Unstorable => Self::invalid("request", error.to_string()),
             error @ (StoreError::Database(_) | StoreError::Damaged(_) | StoreError::Migrate(_)) => {
                 Self::internal(error)
             }

@@ -11,7 +11,7 @@ use super::authorize::{authorize, rights};
 use super::{App, AppError, Asker, Principal, Via};
 use crate::clock::Moment;
 use crate::store::models::{self, ModelFilter, ModelRow};
-use crate::store::{Listed, Page, WriteTx, deployments};
+use crate::store::{Connection, Listed, Page, WriteTx, deployments};
 
 /// Most models of a domain: a change of its default deployment is one generation with a line for each of them.
 const MODELS_MAX: i64 = 10_000;
@@ -84,19 +84,26 @@ impl App {
         page: Page,
     ) -> Result<Listed<ModelRow>, AppError> {
         let mut connection = self.store.read().await?;
-        let rights = rights(&mut connection, principal, domain).await?;
-        let among = match rights.allows_on(Operation::LlmRead, ANY_MODEL) {
-            true => None,
-            false => {
-                let mut names = principal.scoped_models(domain, Operation::LlmRead);
-                names.retain(|name| rights.allows_on(Operation::LlmRead, name));
-                if names.is_empty() {
-                    return Err(rights.refusal());
-                }
-                Some(names)
-            }
-        };
+        let among = readable(&mut connection, principal, domain).await?;
         Ok(models::list(&mut connection, domain, &ModelFilter { part, among }, page).await?)
+    }
+
+    /// The same, model after model: those that come after the name `after`, `limit` at most.
+    ///
+    /// # Errors
+    /// [`AppError::NotFound`], [`AppError::Forbidden`].
+    pub async fn list_models_after(
+        &self,
+        principal: &Principal,
+        domain: DomainId,
+        part: Option<String>,
+        after: Option<&str>,
+        limit: i64,
+    ) -> Result<Vec<ModelRow>, AppError> {
+        let mut connection = self.store.read().await?;
+        let among = readable(&mut connection, principal, domain).await?;
+        let filter = ModelFilter { part, among };
+        Ok(models::list_after(&mut connection, domain, &filter, after, limit).await?)
     }
 
     /// One model.
@@ -188,6 +195,21 @@ impl App {
 const NOT_FOUND: AppError = AppError::NotFound("model");
 /// What a scope says that means every model; therefore no model is called so.
 const ANY_MODEL: &str = "*";
+
+/// The models that the principal may read by name; `None`: all of the domain.
+async fn readable(
+    connection: &mut Connection,
+    principal: &Principal,
+    domain: DomainId,
+) -> Result<Option<Vec<String>>, AppError> {
+    let rights = rights(connection, principal, domain).await?;
+    if rights.allows_on(Operation::LlmRead, ANY_MODEL) {
+        return Ok(None);
+    }
+    let mut names = principal.scoped_models(domain, Operation::LlmRead);
+    names.retain(|name| rights.allows_on(Operation::LlmRead, name));
+    if names.is_empty() { Err(rights.refusal()) } else { Ok(Some(names)) }
+}
 
 async fn committed(mut tx: WriteTx, domain: DomainId, name: &str) -> Result<ModelRow, AppError> {
     let model = models::find(tx.connection(), domain, name).await?;

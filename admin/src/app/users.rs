@@ -7,7 +7,7 @@ use super::{App, AppError, Asker, Principal, Via};
 use crate::clock::Moment;
 use crate::secrets;
 use crate::store::users::{self, UserChange, UserFilter, UserRow};
-use crate::store::{Listed, Page, logins};
+use crate::store::{Cursor, Listed, Page, logins};
 
 /// Shortest and longest password, in bytes. What is longer would only make hashing slow.
 const PASSWORD_LEN: std::ops::RangeInclusive<usize> = 8..=1024;
@@ -71,6 +71,21 @@ impl App {
     ) -> Result<Listed<UserRow>, AppError> {
         filter.seen_by = (!principal.superadmin).then_some(principal.user);
         Ok(users::list(&mut self.store.read().await?, &filter, page).await?)
+    }
+
+    /// The same, user after user: those that come after `after`, `limit` at most.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn list_users_after(
+        &self,
+        principal: &Principal,
+        mut filter: UserFilter,
+        after: Option<Cursor>,
+        limit: i64,
+    ) -> Result<Vec<UserRow>, AppError> {
+        filter.seen_by = (!principal.superadmin).then_some(principal.user);
+        Ok(users::list_after(&mut self.store.read().await?, &filter, after, limit).await?)
     }
 
     /// One user.

@@ -13,10 +13,11 @@ use uuid::Uuid;
 use super::extract::{Caller, Json, Path, Query};
 use super::paging::{CursorPaging, PageInfo};
 use super::{ApiResult, Errors};
+use crate::app::App;
 use crate::app::api_keys::NewApiKey;
-use crate::app::{App, AppError};
 use crate::clock::Moment;
-use crate::store::api_keys::{ApiKeyRights, ApiKeyRow, ApiScope, Cursor};
+use crate::store::Cursor;
+use crate::store::api_keys::{ApiKeyRights, ApiKeyRow, ApiScope};
 
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(create, list)).routes(routes!(view, delete))
@@ -130,18 +131,10 @@ async fn list(
     caller: Caller,
     Query(paging): Query<CursorPaging>,
 ) -> ApiResult<Body<ApiKeyPage>> {
-    let after = paging.after.as_deref().map(cursor_of_text).transpose()?;
+    let after = paging.after(Cursor::of_text)?;
     let rows = app.list_api_keys(&caller.principal, after, paging.rows()?).await?;
-    let (rows, page_info) = paging.cut(rows, |row| format!("{}.{}", row.created_at.0, row.id));
+    let (rows, page_info) = paging.cut(rows, |row| row.cursor().to_string());
     Ok(Body(ApiKeyPage { items: rows.into_iter().map(ApiKey::from).collect(), page_info }))
-}
-
-fn cursor_of_text(text: &str) -> Result<Cursor, AppError> {
-    let parse = || {
-        let (at, id) = text.split_once('.')?;
-        Some(Cursor { at: Moment(at.parse().ok()?), id: id.parse().ok()? })
-    };
-    parse().ok_or_else(|| AppError::invalid("after", "not a cursor of ours"))
 }
 
 /// One API key (superadmins, with a login)

@@ -93,7 +93,8 @@ impl Wanted {
 
 impl Place {
     fn after(&self) -> Result<Option<Cursor>, AppError> {
-        self.cursor.as_deref().map(|text| cursor_of_text("cursor", text)).transpose()
+        let read = |text| cursor_of_text(text).ok_or_else(|| AppError::invalid("cursor", "not one of ours"));
+        self.cursor.as_deref().map(read).transpose()
     }
 
     fn limit(&self) -> Result<i64, AppError> {
@@ -106,12 +107,9 @@ impl Place {
     }
 }
 
-fn cursor_of_text(field: &'static str, text: &str) -> Result<Cursor, AppError> {
-    let parse = || {
-        let (at, tie) = text.split_once('.')?;
-        Some(Cursor { at: Moment(at.parse().ok()?), tie: tie.to_owned() })
-    };
-    parse().ok_or_else(|| AppError::invalid(field, "not one of ours"))
+fn cursor_of_text(text: &str) -> Option<Cursor> {
+    let (at, tie) = text.split_once('.')?;
+    Some(Cursor { at: Moment(at.parse().ok()?), tie: tie.to_owned() })
 }
 
 fn text_of_cursor(cursor: &Cursor) -> String {
@@ -386,8 +384,7 @@ async fn list_by_cursor(
     Query(paging): Query<CursorPaging>,
 ) -> ApiResult<Body<AuditItems>> {
     let rows = paging.rows()?;
-    let after = paging.after.as_deref().map(|text| cursor_of_text("after", text)).transpose()?;
-    let filter = wanted.filter(after)?;
+    let filter = wanted.filter(paging.after(cursor_of_text)?)?;
     let events = app.list_audit(&caller.principal, domain.map(DomainId), filter, rows).await?;
     let (events, page_info) = paging.cut(events, |event| text_of_cursor(&event.cursor));
     Ok(Body(AuditItems { items: events.into_iter().map(EventBody::from).collect(), page_info }))

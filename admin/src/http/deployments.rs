@@ -10,7 +10,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::extract::{Caller, Json, Path, Query, present};
-use super::paging::{OffsetPaging, Pagination};
+use super::paging::{EitherPaging, Place, Way};
 use super::{ApiResult, Errors};
 use crate::app::App;
 use crate::app::deployments::{CredentialChange, DeploymentChange, EndpointChange};
@@ -184,33 +184,32 @@ struct Filter {
 /// Part of the list of deployments.
 #[derive(Serialize, ToSchema)]
 struct DeploymentPage {
-    pagination: Pagination,
-    total: i64,
-    offset: i64,
-    limit: i64,
+    #[serde(flatten)]
+    place: Place,
     deployments: Vec<Deployment>,
 }
 
 /// Deployments by name (superadmins)
 #[utoipa::path(get, path = "/api/v1/deployments", tag = "deployments", operation_id = "list_deployments",
-    params(Filter, OffsetPaging), responses((status = 200, body = DeploymentPage), Errors))]
+    params(Filter, EitherPaging), responses((status = 200, body = DeploymentPage), Errors))]
 async fn list(
     State(app): State<App>,
     caller: Caller,
     Query(filter): Query<Filter>,
-    Query(paging): Query<OffsetPaging>,
+    Query(paging): Query<EitherPaging>,
 ) -> ApiResult<Body<DeploymentPage>> {
-    let page = paging.page()?;
-    let listed = app.list_deployments(&caller.principal, filter.name.as_deref(), page).await?;
-    let pagination = Pagination::of(page, &listed);
-    let deployments = listed.rows.into_iter().map(Deployment::from).collect();
-    Ok(Body(DeploymentPage {
-        pagination,
-        total: listed.total,
-        offset: page.offset,
-        limit: page.limit,
-        deployments,
-    }))
+    let part = filter.name.as_deref();
+    let (rows, place) = match paging.way()? {
+        Way::Offset(page) => {
+            Place::by_offset(page, app.list_deployments(&caller.principal, part, page).await?)
+        }
+        Way::Cursor(paging) => {
+            let (after, rows) = (paging.after(Some)?, paging.rows()?);
+            let rows = app.list_deployments_after(&caller.principal, part, after, rows).await?;
+            paging.place(rows, |deployment| deployment.name.clone())
+        }
+    };
+    Ok(Body(DeploymentPage { place, deployments: rows.into_iter().map(Deployment::from).collect() }))
 }
 
 /// One deployment (superadmins)

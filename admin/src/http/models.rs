@@ -11,7 +11,7 @@ use utoipa_axum::routes;
 use uuid::Uuid;
 
 use super::extract::{Caller, Json, Path, Query, present};
-use super::paging::{OffsetPaging, Pagination};
+use super::paging::{EitherPaging, Place, Way};
 use super::{ApiResult, Errors};
 use crate::app::App;
 use crate::app::models::{ModelChange, NewModel};
@@ -94,28 +94,33 @@ struct Filter {
 /// Part of the list of models.
 #[derive(Serialize, ToSchema)]
 struct ModelPage {
-    pagination: Pagination,
-    total: i64,
-    offset: i64,
-    limit: i64,
+    #[serde(flatten)]
+    place: Place,
     models: Vec<Model>,
 }
 
 /// Models of a domain by name
 #[utoipa::path(get, path = "/api/v1/domains/{id}/models", tag = "models", operation_id = "list_models",
-    params(("id" = Uuid, Path), Filter, OffsetPaging), responses((status = 200, body = ModelPage), Errors))]
+    params(("id" = Uuid, Path), Filter, EitherPaging), responses((status = 200, body = ModelPage), Errors))]
 async fn list(
     State(app): State<App>,
     caller: Caller,
     Path(domain): Path<Uuid>,
     Query(filter): Query<Filter>,
-    Query(paging): Query<OffsetPaging>,
+    Query(paging): Query<EitherPaging>,
 ) -> ApiResult<Body<ModelPage>> {
-    let page = paging.page()?;
-    let listed = app.list_models(&caller.principal, DomainId(domain), filter.name, page).await?;
-    let pagination = Pagination::of(page, &listed);
-    let models = listed.rows.into_iter().map(Model::from).collect();
-    Ok(Body(ModelPage { pagination, total: listed.total, offset: page.offset, limit: page.limit, models }))
+    let (domain, part) = (DomainId(domain), filter.name);
+    let (rows, place) = match paging.way()? {
+        Way::Offset(page) => {
+            Place::by_offset(page, app.list_models(&caller.principal, domain, part, page).await?)
+        }
+        Way::Cursor(paging) => {
+            let (after, rows) = (paging.after(Some)?, paging.rows()?);
+            let rows = app.list_models_after(&caller.principal, domain, part, after, rows).await?;
+            paging.place(rows, |model| model.name.clone())
+        }
+    };
+    Ok(Body(ModelPage { place, models: rows.into_iter().map(Model::from).collect() }))
 }
 
 /// One model

@@ -1,6 +1,6 @@
-//! How lists of `/api/v1` are paged. Older ones take `offset` and `limit` and say `pagination`; newer ones take `first` and `after` and say
-//! `pageInfo`: what is added meanwhile moves nothing from one of their pages to the next. A list that does both ([`EitherPaging`]) does what
-//! it is asked for.
+//! How lists of `/api/v1` are paged: by offset, with `offset` and `limit`, and the answer says `pagination`; or by cursor, with `first` and
+//! `after`, and the answer says `pageInfo`: what is added meanwhile moves nothing from one such page to the next. Older lists can do both
+//! ([`EitherPaging`]), newer ones are paged by cursor only.
 
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -11,28 +11,8 @@ use crate::store::{Listed, Page};
 /// Most rows of a page.
 const ROWS_MAX: u32 = 100;
 
-/// Which part of an older list is wanted.
-#[derive(Debug, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-pub(super) struct OffsetPaging {
-    /// Rows to skip.
-    #[serde(default)]
-    #[param(maximum = 2_147_483_647)]
-    offset: u32,
-    /// Rows to return: 1 to 100.
-    #[serde(default = "default_rows")]
-    #[param(minimum = 1, maximum = 100, default = 20)]
-    limit: u32,
-}
-
 const fn default_rows() -> u32 {
     20
-}
-
-impl OffsetPaging {
-    pub(super) fn page(&self) -> Result<Page, AppError> {
-        page_of(self.offset, self.limit)
-    }
 }
 
 /// Which part is wanted of a list that is paged in both ways.
@@ -55,7 +35,7 @@ pub(super) struct EitherPaging {
 /// In which way a list is to be paged.
 #[derive(Debug)]
 pub(super) enum Way {
-    Offset(OffsetPaging),
+    Offset(Page),
     Cursor(CursorPaging),
 }
 
@@ -70,30 +50,58 @@ impl EitherPaging {
                 first: self.first.unwrap_or_else(default_rows),
                 after: self.after,
             }),
-            false => Way::Offset(OffsetPaging {
-                offset: self.offset.unwrap_or_default(),
-                limit: self.limit.unwrap_or_else(default_rows),
-            }),
+            false => Way::Offset(page_of(
+                self.offset.unwrap_or_default(),
+                self.limit.unwrap_or_else(default_rows),
+            )?),
         })
     }
 }
 
-/// Which part of an older list this is.
+/// Which part of a list this is: by offset all but `pageInfo` is there, by cursor only `pageInfo`.
+#[derive(Debug, Default, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Place {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pagination: Option<Pagination>,
+    /// As in `pagination`, for clients that look for it here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    total: Option<i64>,
+    /// As in `pagination`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    offset: Option<i64>,
+    /// As in `pagination`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    page_info: Option<PageInfo>,
+}
+
+impl Place {
+    /// The rows of a page, and which page it is.
+    pub(super) fn by_offset<T>(Page { offset, limit }: Page, listed: Listed<T>) -> (Vec<T>, Self) {
+        let Listed { total, rows } = listed;
+        let place = Self {
+            pagination: Some(Pagination { offset, limit, total }),
+            total: Some(total),
+            offset: Some(offset),
+            limit: Some(limit),
+            page_info: None,
+        };
+        (rows, place)
+    }
+}
+
+/// Which part of a list by offset this is.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Pagination {
+struct Pagination {
     offset: i64,
     limit: i64,
     /// Rows on all pages.
     total: i64,
 }
 
-impl Pagination {
-    pub(super) fn of<T>(page: Page, listed: &Listed<T>) -> Self {
-        Self { offset: page.offset, limit: page.limit, total: listed.total }
-    }
-}
-
-/// Which part of a newer list is wanted.
+/// Which part of a list is wanted, by cursor.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct CursorPaging {
@@ -102,10 +110,21 @@ pub(super) struct CursorPaging {
     #[param(minimum = 1, maximum = 100, default = 20)]
     first: u32,
     /// Rows after this one: the `endCursor` of the page before.
-    pub(super) after: Option<String>,
+    after: Option<String>,
 }
 
 impl CursorPaging {
+    /// After what the wanted part begins; `None`: at the list's beginning.
+    ///
+    /// * `read`: the cursor's text, as this list writes it.
+    pub(super) fn after<'a, C>(
+        &'a self,
+        read: impl FnOnce(&'a str) -> Option<C>,
+    ) -> Result<Option<C>, AppError> {
+        let read = |text| read(text).ok_or_else(|| AppError::invalid("after", "not a cursor of this list"));
+        self.after.as_deref().map(read).transpose()
+    }
+
     /// Rows to ask the store for: one more than are shown, which says whether there is a next page.
     pub(super) fn rows(&self) -> Result<i64, AppError> {
         check_rows("first", self.first)?;
@@ -119,6 +138,12 @@ impl CursorPaging {
         rows.truncate(first);
         let end_cursor = rows.last().map(cursor_of);
         (rows, PageInfo { end_cursor, has_next_page })
+    }
+
+    /// The same, for a list that can do both.
+    pub(super) fn place<T>(&self, rows: Vec<T>, cursor_of: impl Fn(&T) -> String) -> (Vec<T>, Place) {
+        let (rows, page_info) = self.cut(rows, cursor_of);
+        (rows, Place { page_info: Some(page_info), ..Place::default() })
     }
 }
 

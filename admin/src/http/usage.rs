@@ -9,7 +9,7 @@ use utoipa_axum::routes;
 use uuid::Uuid;
 
 use super::extract::{Caller, Query};
-use super::paging::{EitherPaging, PageInfo, Pagination, Way};
+use super::paging::{EitherPaging, Place, Way};
 use super::{ApiResult, Errors};
 use crate::app::{App, AppError};
 use crate::clock::{Moment, parse_moment};
@@ -78,20 +78,11 @@ impl From<GroupName> for GroupBy {
     }
 }
 
-/// Part of a report. By offset the largest groups come first (times in order), and `total`, `offset` and `limit` are there; by cursor groups
-/// come in their own order, and `pageInfo` is there.
+/// Part of a report. By offset the largest groups come first (times in order); by cursor groups come in their own order.
 #[derive(Serialize, ToSchema)]
 struct UsagePage {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pagination: Option<Pagination>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    total: Option<i64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    offset: Option<i64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    limit: Option<i64>,
-    #[serde(rename = "pageInfo", skip_serializing_if = "Option::is_none")]
-    page_info: Option<PageInfo>,
+    #[serde(flatten)]
+    place: Place,
     usage: Vec<Row>,
 }
 
@@ -158,22 +149,19 @@ fn text_of_cursor(by: GroupName, group: &Group) -> String {
     format!("{}.{}", by.word(), text_of_group(group))
 }
 
-fn cursor_of_text(by: GroupName, text: &str) -> Result<Group, AppError> {
-    let parse = || {
-        let (word, group) = text.split_once('.')?;
-        if word != by.word() {
-            return None;
+fn cursor_of_text(by: GroupName, text: &str) -> Option<Group> {
+    let (word, group) = text.split_once('.')?;
+    if word != by.word() {
+        return None;
+    }
+    match by {
+        GroupName::Hour | GroupName::Day => parse_moment(group).map(Group::Time),
+        GroupName::Domain | GroupName::User | GroupName::Pat if group.is_empty() => Some(Group::Id(None)),
+        GroupName::Domain | GroupName::User | GroupName::Pat => {
+            group.parse().ok().map(|id| Group::Id(Some(id)))
         }
-        match by {
-            GroupName::Hour | GroupName::Day => parse_moment(group).map(Group::Time),
-            GroupName::Domain | GroupName::User | GroupName::Pat if group.is_empty() => Some(Group::Id(None)),
-            GroupName::Domain | GroupName::User | GroupName::Pat => {
-                group.parse().ok().map(|id| Group::Id(Some(id)))
-            }
-            GroupName::Model => Some(Group::Model(group.to_owned())),
-        }
-    };
-    parse().ok_or_else(|| AppError::invalid("after", "not a cursor of this report"))
+        GroupName::Model => Some(Group::Model(group.to_owned())),
+    }
 }
 
 /// What requests add up to: of a domain whose audit log the caller may read, of everything for superadmins, else the caller's own
@@ -195,32 +183,15 @@ async fn report(
         in_domains: false,
     };
     let by = wanted.group_by.unwrap_or(GroupName::Day);
-    Ok(Body(match paging.way()? {
-        Way::Offset(paging) => {
-            let page = paging.page()?;
-            let listed = app.report_usage(&caller.principal, by.into(), filter, page).await?;
-            UsagePage {
-                pagination: Some(Pagination::of(page, &listed)),
-                total: Some(listed.total),
-                offset: Some(page.offset),
-                limit: Some(page.limit),
-                page_info: None,
-                usage: listed.rows.into_iter().map(Row::from).collect(),
-            }
+    let (rows, place) = match paging.way()? {
+        Way::Offset(page) => {
+            Place::by_offset(page, app.report_usage(&caller.principal, by.into(), filter, page).await?)
         }
         Way::Cursor(paging) => {
-            let after = paging.after.as_deref().map(|text| cursor_of_text(by, text)).transpose()?;
-            let (after, rows) = (after.as_ref(), paging.rows()?);
-            let rows = app.report_usage_after(&caller.principal, by.into(), filter, after, rows).await?;
-            let (rows, page_info) = paging.cut(rows, |(group, _)| text_of_cursor(by, group));
-            UsagePage {
-                pagination: None,
-                total: None,
-                offset: None,
-                limit: None,
-                page_info: Some(page_info),
-                usage: rows.into_iter().map(Row::from).collect(),
-            }
+            let (after, rows) = (paging.after(|text| cursor_of_text(by, text))?, paging.rows()?);
+            let report = app.report_usage_after(&caller.principal, by.into(), filter, after.as_ref(), rows);
+            paging.place(report.await?, |(group, _)| text_of_cursor(by, group))
         }
-    }))
+    };
+    Ok(Body(UsagePage { place, usage: rows.into_iter().map(Row::from).collect() }))
 }

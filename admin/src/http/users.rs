@@ -11,11 +11,12 @@ use utoipa_axum::routes;
 use uuid::Uuid;
 
 use super::extract::{Caller, Json, Paging, Path, Query};
-use super::paging::{OffsetPaging, Pagination};
+use super::paging::{EitherPaging, Place, Way};
 use super::{ApiResult, Errors};
 use crate::app::users::NewUser;
 use crate::app::{App, AppError};
 use crate::clock::Moment;
+use crate::store::Cursor;
 use crate::store::users::{UserChange, UserFilter, UserRow};
 
 pub(super) fn routes() -> OpenApiRouter<App> {
@@ -213,23 +214,31 @@ async fn list(
 /// Part of the list of users, as `/api/v1` writes lists.
 #[derive(Serialize, ToSchema)]
 struct UserList {
-    pagination: Pagination,
+    #[serde(flatten)]
+    place: Place,
     users: Vec<User>,
 }
 
 /// Users that the caller may see
-#[utoipa::path(get, path = "/api/v1/users", tag = "users", operation_id = "list_users_v1", params(Filter, OffsetPaging),
+#[utoipa::path(get, path = "/api/v1/users", tag = "users", operation_id = "list_users_v1", params(Filter, EitherPaging),
     responses((status = 200, body = UserList), Errors))]
 async fn list_v1(
     State(app): State<App>,
     caller: Caller,
     Query(filter): Query<Filter>,
-    Query(paging): Query<OffsetPaging>,
+    Query(paging): Query<EitherPaging>,
 ) -> ApiResult<Body<UserList>> {
-    let page = paging.page()?;
-    let listed = app.list_users(&caller.principal, filter.into(), page).await?;
-    let pagination = Pagination::of(page, &listed);
-    Ok(Body(UserList { pagination, users: listed.rows.into_iter().map(User::from).collect() }))
+    let (rows, place) = match paging.way()? {
+        Way::Offset(page) => {
+            Place::by_offset(page, app.list_users(&caller.principal, filter.into(), page).await?)
+        }
+        Way::Cursor(paging) => {
+            let (after, rows) = (paging.after(Cursor::of_text)?, paging.rows()?);
+            let rows = app.list_users_after(&caller.principal, filter.into(), after, rows).await?;
+            paging.place(rows, |user| user.cursor().to_string())
+        }
+    };
+    Ok(Body(UserList { place, users: rows.into_iter().map(User::from).collect() }))
 }
 
 /// One user

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::{StoreError, WriteTx, changed, from_json, to_json};
+use super::{Cursor, StoreError, WriteTx, changed, from_json, to_json};
 use crate::clock::Moment;
 use crate::store::sql::{Connection, QueryBuilder, Row, query, query_scalar};
 
@@ -145,13 +145,12 @@ pub struct ApiKeyRow {
     pub last_used_at: Option<Moment>,
 }
 
-/// Where a key stands in the list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Cursor {
-    /// When it was made.
-    pub at: Moment,
-    /// Orders keys of one moment.
-    pub id: Uuid,
+impl ApiKeyRow {
+    /// Its place in [`list`].
+    #[must_use]
+    pub const fn cursor(&self) -> Cursor {
+        Cursor { at: self.created_at, id: self.id }
+    }
 }
 
 const UNIQUE: &[(&str, &str)] = &[("api_keys.name", "name")];

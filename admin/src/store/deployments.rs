@@ -162,29 +162,57 @@ pub async fn list(
     only: Option<&[String]>,
     page: Page,
 ) -> Result<Listed<DeploymentRow>, StoreError> {
-    let filter = |query: &mut QueryBuilder| {
-        query.push(" FROM deployments WHERE implicit = FALSE");
-        if let Some(part) = part {
-            query.push(" AND name LIKE ").push_bind(like_pattern(part)).push(" ESCAPE '\\'");
-        }
-        if let Some(only) = only {
-            query.push(" AND name IN (SELECT value FROM json_each(").push_bind(to_json(only)).push("))");
-        }
-    };
     let mut count = QueryBuilder::new("SELECT COUNT(*)");
-    filter(&mut count);
+    push_filter(&mut count, part, only);
     let total = count.build_query_scalar().fetch_one(&mut *connection).await?;
     let mut query = QueryBuilder::new("SELECT *");
-    filter(&mut query);
+    push_filter(&mut query, part, only);
     query.push(" ORDER BY name LIMIT ").push_bind(page.limit);
     query.push(" OFFSET ").push_bind(page.offset);
+    Ok(Listed { total, rows: with_endpoints(connection, query).await? })
+}
+
+/// The same, deployment after deployment: those that come after the name `after`, `limit` at most.
+///
+/// # Errors
+/// The database failed.
+pub async fn list_after(
+    connection: &mut Connection,
+    part: Option<&str>,
+    only: Option<&[String]>,
+    after: Option<&str>,
+    limit: i64,
+) -> Result<Vec<DeploymentRow>, StoreError> {
+    let mut query = QueryBuilder::new("SELECT *");
+    push_filter(&mut query, part, only);
+    if let Some(after) = after {
+        query.push(" AND name > ").push_bind(after);
+    }
+    query.push(" ORDER BY name LIMIT ").push_bind(limit);
+    with_endpoints(connection, query).await
+}
+
+fn push_filter(query: &mut QueryBuilder, part: Option<&str>, only: Option<&[String]>) {
+    query.push(" FROM deployments WHERE implicit = FALSE");
+    if let Some(part) = part {
+        query.push(" AND name LIKE ").push_bind(like_pattern(part)).push(" ESCAPE '\\'");
+    }
+    if let Some(only) = only {
+        query.push(" AND name IN (SELECT value FROM json_each(").push_bind(to_json(only)).push("))");
+    }
+}
+
+async fn with_endpoints(
+    connection: &mut Connection,
+    mut query: QueryBuilder,
+) -> Result<Vec<DeploymentRow>, StoreError> {
     let found = query.build().fetch_all(&mut *connection).await?;
     let mut rows = Vec::with_capacity(found.len());
     for row in found {
         let endpoints = endpoints(connection, &row.get::<String>("name")).await?;
         rows.push(row_of(&row, endpoints));
     }
-    Ok(Listed { total, rows })
+    Ok(rows)
 }
 
 /// Deletes a deployment that nothing names.

@@ -38,10 +38,13 @@ pub mod tx;
 pub mod usage;
 pub mod users;
 
+use std::fmt;
 use std::time::Instant;
 
 use tokio::sync::watch;
+use uuid::Uuid;
 
+use crate::clock::Moment;
 use crate::figures::Changes;
 use database::Database;
 pub use database::Location;
@@ -64,15 +67,21 @@ pub enum StoreError {
     /// A text with a character that the database cannot keep: PostgreSQL and U+0000.
     #[error("U+0000 cannot be kept in a text")]
     Unstorable,
-    /// The database failed, or a row is not what we write.
+    /// The database failed, or a row is not what we write. What it said is in this error's text, so it is not told again as its source.
     #[error("database: {0}")]
-    Database(#[source] sqlx::Error),
+    Database(sqlx::Error),
     /// A row that we cannot read.
     #[error("damaged row: {0}")]
     Damaged(String),
     /// The schema could not be brought up to date.
     #[error("schema: {0}")]
-    Migrate(#[from] sqlx::migrate::MigrateError),
+    Migrate(sqlx::migrate::MigrateError),
+}
+
+impl From<sqlx::migrate::MigrateError> for StoreError {
+    fn from(error: sqlx::migrate::MigrateError) -> Self {
+        Self::Migrate(error)
+    }
 }
 
 /// PostgreSQL's codes for it: `character_not_in_repertoire` and `untranslatable_character`.
@@ -111,6 +120,30 @@ pub struct Page {
     pub offset: i64,
     /// Rows to return at most.
     pub limit: i64,
+}
+
+/// Where something stands in a list in the order of creation. As text: what API and pages give as the way to the next part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cursor {
+    /// When it was made.
+    pub at: Moment,
+    /// Orders what was made in one moment.
+    pub id: Uuid,
+}
+
+impl fmt::Display for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.at.0, self.id)
+    }
+}
+
+impl Cursor {
+    /// Reads its text.
+    #[must_use]
+    pub fn of_text(text: &str) -> Option<Self> {
+        let (at, id) = text.split_once('.')?;
+        Some(Self { at: Moment(at.parse().ok()?), id: id.parse().ok()? })
+    }
 }
 
 /// Part of a list, and how long the whole is.

@@ -84,24 +84,45 @@ pub async fn list(
     filter: &ModelFilter,
     page: Page,
 ) -> Result<Listed<ModelRow>, StoreError> {
-    let push_filter = |query: &mut QueryBuilder| {
-        query.push_bind(domain.0);
-        if let Some(part) = &filter.part {
-            query.push(" AND m.name LIKE ").push_bind(like_pattern(part)).push(" ESCAPE '\\'");
-        }
-        if let Some(among) = &filter.among {
-            query.push(" AND m.name IN ").push_list(among);
-        }
-    };
     let mut count = QueryBuilder::new("SELECT COUNT(*) FROM models m WHERE m.domain_id = ");
-    push_filter(&mut count);
+    push_filter(&mut count, domain, filter);
     let total = count.build_query_scalar().fetch_one(&mut *connection).await?;
     let mut query = QueryBuilder::new(SELECT);
-    push_filter(&mut query);
+    push_filter(&mut query, domain, filter);
     query.push(" ORDER BY m.name LIMIT ").push_bind(page.limit);
     query.push(" OFFSET ").push_bind(page.offset);
     let rows = query.build().fetch_all(connection).await?;
     Ok(Listed { total, rows: rows.iter().map(row_of).collect() })
+}
+
+/// The same, model after model: those that come after the name `after`, `limit` at most.
+///
+/// # Errors
+/// The database failed.
+pub async fn list_after(
+    connection: &mut Connection,
+    domain: DomainId,
+    filter: &ModelFilter,
+    after: Option<&str>,
+    limit: i64,
+) -> Result<Vec<ModelRow>, StoreError> {
+    let mut query = QueryBuilder::new(SELECT);
+    push_filter(&mut query, domain, filter);
+    if let Some(after) = after {
+        query.push(" AND m.name > ").push_bind(after);
+    }
+    query.push(" ORDER BY m.name LIMIT ").push_bind(limit);
+    Ok(query.build().fetch_all(connection).await?.iter().map(row_of).collect())
+}
+
+fn push_filter(query: &mut QueryBuilder, domain: DomainId, filter: &ModelFilter) {
+    query.push_bind(domain.0);
+    if let Some(part) = &filter.part {
+        query.push(" AND m.name LIKE ").push_bind(like_pattern(part)).push(" ESCAPE '\\'");
+    }
+    if let Some(among) = &filter.among {
+        query.push(" AND m.name IN ").push_list(among);
+    }
 }
 
 /// How many models a domain has.

@@ -3,7 +3,7 @@
 use cube_wire::{DomainId, Key, PatId, UserId};
 use uuid::Uuid;
 
-use super::{Listed, Page, StoreError, WriteTx, changed, from_json, like_pattern, to_json};
+use super::{Cursor, Listed, Page, StoreError, WriteTx, changed, from_json, like_pattern, to_json};
 use crate::clock::Moment;
 use crate::store::sql::{Connection, QueryBuilder, Row, query, query_scalar};
 
@@ -80,6 +80,14 @@ pub struct UserFilter {
     pub enabled: Option<bool>,
     /// Only those that share a domain with this user.
     pub seen_by: Option<UserId>,
+}
+
+impl UserRow {
+    /// Its place in [`list_after`].
+    #[must_use]
+    pub const fn cursor(&self) -> Cursor {
+        Cursor { at: self.created_at, id: self.id.0 }
+    }
 }
 
 const UNIQUE: &[(&str, &str)] =
@@ -164,6 +172,26 @@ pub async fn list(
     query.push(" OFFSET ").push_bind(page.offset);
     let rows = query.build().fetch_all(connection).await?;
     Ok(Listed { total, rows: rows.iter().map(row_of).collect::<Result<_, _>>()? })
+}
+
+/// The same, user after user: those that come after `after`, `limit` at most.
+///
+/// # Errors
+/// The database failed.
+pub async fn list_after(
+    connection: &mut Connection,
+    filter: &UserFilter,
+    after: Option<Cursor>,
+    limit: i64,
+) -> Result<Vec<UserRow>, StoreError> {
+    let mut query = QueryBuilder::new("SELECT * FROM users WHERE TRUE");
+    push_filter(&mut query, filter);
+    if let Some(Cursor { at, id }) = after {
+        query.push(" AND created_at <= ").push_bind(at);
+        query.push(" AND (created_at < ").push_bind(at).push(" OR id > ").push_bind(id).push(")");
+    }
+    query.push(" ORDER BY created_at DESC, id LIMIT ").push_bind(limit);
+    query.build().fetch_all(connection).await?.iter().map(row_of).collect()
 }
 
 fn push_filter(query: &mut QueryBuilder, filter: &UserFilter) {

@@ -22,8 +22,9 @@ use super::view::{Badge, Choice, When, count_of};
 use crate::app::api_keys::{IssuedApiKey, NewApiKey};
 use crate::app::{App, AppError};
 use crate::clock::Moment;
+use crate::store::Cursor;
 use crate::store::Page;
-use crate::store::api_keys::{ApiKeyRights, ApiKeyRow, ApiScope, Cursor};
+use crate::store::api_keys::{ApiKeyRights, ApiKeyRow, ApiScope};
 
 pub(super) fn routes() -> Router<App> {
     Router::new()
@@ -84,15 +85,12 @@ struct ApiKeys {
 }
 
 async fn list(member: Member, asked: Asked) -> UiResult {
-    let after = asked
-        .value("after")
-        .split_once('.')
-        .and_then(|(at, id)| Some(Cursor { at: Moment(at.parse().ok()?), id: id.parse().ok()? }));
+    let after = Cursor::of_text(asked.value("after"));
     let rows = member.app.list_api_keys(member.who(), after, ROWS).await?;
     let next = rows
         .last()
         .filter(|_| rows.len() as i64 == ROWS)
-        .map(|row| asked.with(&[("after", &format!("{}.{}", row.created_at.0, row.id))]));
+        .map(|row| asked.with(&[("after", &row.cursor().to_string())]));
     let named = people::named(&member, rows, |row| row.created_by).await?;
     Ok(show(&ApiKeys {
         frame: member.frame(Section::ApiKeys, "API keys"),

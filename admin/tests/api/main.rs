@@ -8,6 +8,7 @@ mod description;
 mod domains;
 mod feed;
 mod invitations;
+mod lists;
 mod models;
 mod oidc;
 mod ops;

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use crate::app::{App, AppError, Asker, Principal};
 use crate::clock::Moment;
 use crate::store::scim::groups::{self, GroupRow, GroupSummary, MappingRow};
-use crate::store::{AuditEntry, Listed, Page, roles};
+use crate::store::{AuditEntry, Cursor, Listed, Page, roles};
 
 const NOT_FOUND: AppError = AppError::NotFound("group mapping");
 
@@ -56,6 +56,20 @@ impl App {
     ) -> Result<Listed<MappingRow>, AppError> {
         may_map(principal)?;
         Ok(groups::list_mappings(&mut self.store.read().await?, group, page).await?)
+    }
+
+    /// All mappings, oldest first: those that come after `after`, `limit` at most.
+    ///
+    /// # Errors
+    /// [`AppError::Forbidden`].
+    pub async fn list_group_mappings_after(
+        &self,
+        principal: &Principal,
+        after: Option<Cursor>,
+        limit: i64,
+    ) -> Result<Vec<MappingRow>, AppError> {
+        may_map(principal)?;
+        Ok(groups::list_mappings_after(&mut self.store.read().await?, after, limit).await?)
     }
 
     /// The groups that identity providers have made, by name; only those with `part` in it.

@@ -13,8 +13,9 @@ use uuid::Uuid;
 use crate::app::App;
 use crate::clock::Moment;
 use crate::http::extract::{Caller, Json, Path, Query};
-use crate::http::paging::{OffsetPaging, Pagination};
+use crate::http::paging::{EitherPaging, Place, Way};
 use crate::http::{ApiResult, Errors};
+use crate::store::Cursor;
 use crate::store::scim::groups::MappingRow;
 
 pub(super) fn routes() -> OpenApiRouter<App> {
@@ -72,23 +73,30 @@ async fn create(
 /// Part of the list of mappings.
 #[derive(Serialize, ToSchema)]
 struct GroupMappingPage {
-    pagination: Pagination,
+    #[serde(flatten)]
+    place: Place,
     mappings: Vec<GroupMapping>,
 }
 
 /// Which groups have which roles (superadmins)
 #[utoipa::path(get, path = "/api/v1/scim/group-mappings", tag = "scim", operation_id = "list_group_mappings",
-    params(OffsetPaging), responses((status = 200, body = GroupMappingPage), Errors))]
+    params(EitherPaging), responses((status = 200, body = GroupMappingPage), Errors))]
 async fn list(
     State(app): State<App>,
     caller: Caller,
-    Query(paging): Query<OffsetPaging>,
+    Query(paging): Query<EitherPaging>,
 ) -> ApiResult<Answer<GroupMappingPage>> {
-    let page = paging.page()?;
-    let listed = app.list_group_mappings(&caller.principal, None, page).await?;
-    let pagination = Pagination::of(page, &listed);
-    let mappings = listed.rows.into_iter().map(GroupMapping::from).collect();
-    Ok(Answer(GroupMappingPage { pagination, mappings }))
+    let (rows, place) = match paging.way()? {
+        Way::Offset(page) => {
+            Place::by_offset(page, app.list_group_mappings(&caller.principal, None, page).await?)
+        }
+        Way::Cursor(paging) => {
+            let (after, rows) = (paging.after(Cursor::of_text)?, paging.rows()?);
+            let rows = app.list_group_mappings_after(&caller.principal, after, rows).await?;
+            paging.place(rows, |mapping| mapping.cursor().to_string())
+        }
+    };
+    Ok(Answer(GroupMappingPage { place, mappings: rows.into_iter().map(GroupMapping::from).collect() }))
 }
 
 /// Take a role from the members of a group (superadmins); whoever was given it by somebody keeps it

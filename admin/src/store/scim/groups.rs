@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::Search;
 use crate::clock::Moment;
 use crate::store::sql::{Connection, QueryBuilder, Row, query, query_scalar};
-use crate::store::{Listed, Page, StoreError, WriteTx, like_pattern};
+use crate::store::{Cursor, Listed, Page, StoreError, WriteTx, like_pattern};
 
 /// A group.
 #[derive(Clone, Debug)]
@@ -64,6 +64,14 @@ pub struct MappingRow {
     pub role_name: String,
     /// Since when.
     pub created_at: Moment,
+}
+
+impl MappingRow {
+    /// Its place in [`list_mappings_after`].
+    #[must_use]
+    pub const fn cursor(&self) -> Cursor {
+        Cursor { at: self.created_at, id: self.id }
+    }
 }
 
 const UNIQUE: &[(&str, &str)] = &[
@@ -304,6 +312,24 @@ pub async fn list_mappings(
     query.push(" OFFSET ").push_bind(page.offset);
     let rows = query.build().fetch_all(connection).await?;
     Ok(Listed { total, rows: rows.iter().map(mapping_of).collect() })
+}
+
+/// All mappings, oldest first: those that come after `after`, `limit` at most.
+///
+/// # Errors
+/// The database failed.
+pub async fn list_mappings_after(
+    connection: &mut Connection,
+    after: Option<Cursor>,
+    limit: i64,
+) -> Result<Vec<MappingRow>, StoreError> {
+    let mut query = QueryBuilder::new(MAPPINGS);
+    if let Some(after) = after {
+        query.push(" WHERE (m.created_at, m.id) > (").push_bind(after.at);
+        query.push(", ").push_bind(after.id).push(")");
+    }
+    query.push(" ORDER BY m.created_at, m.id LIMIT ").push_bind(limit);
+    Ok(query.build().fetch_all(connection).await?.iter().map(mapping_of).collect())
 }
 
 async fn settle_all(tx: &mut WriteTx, mapping: &MappingRow) -> Result<(), StoreError> {
