@@ -1,14 +1,16 @@
 //! cube-admin: arguments → settings → serve, or a command.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser};
 use cube_admin::app::nodes::node_name_is_valid;
 use cube_admin::app::users::{NewUser, prepare_user};
 use cube_admin::listener::issue::{Issued, Purpose, issue};
 use cube_admin::settings::Settings;
-use cube_admin::store::users;
+use cube_admin::store::import::{ImportError, import};
+use cube_admin::store::{Store, users};
 use cube_admin::{cli, secrets, serve};
 
 #[global_allocator]
@@ -62,6 +64,15 @@ enum Command {
         /// Where HOST.pem, HOST.key and fleet-ca.pem go
         #[arg(long, value_name = "DIR", default_value = ".")]
         dir: PathBuf,
+    },
+    /// Fill an empty PostgreSQL database with everything that is in a file: from one cube-admin to several
+    ///
+    /// The cube-admin of the file must have ended. Its signing keys and the credentials of endpoints open with its own fleet key: copy that
+    /// too.
+    Import {
+        /// The file: cube-admin.sqlite of the other's state directory
+        #[arg(long, value_name = "FILE")]
+        from: PathBuf,
     },
     /// Print the API's description (OpenAPI 3.1)
     Openapi,
@@ -128,6 +139,7 @@ async fn run(matches: &ArgMatches) -> anyhow::Result<()> {
             show(&issue(&settings.state_dir, Purpose::Server, &hosts, &dir)?);
             Ok(())
         }
+        Command::Import { from } => import_file(&settings, &from).await,
         Command::Openapi => {
             println!("{}", serde_json::to_string_pretty(&cube_admin::http::openapi())?);
             Ok(())
@@ -137,6 +149,18 @@ async fn run(matches: &ArgMatches) -> anyhow::Result<()> {
             Ok(())
         }
     }
+}
+
+async fn import_file(settings: &Settings, from: &Path) -> anyhow::Result<()> {
+    let database = settings.database();
+    anyhow::ensure!(settings.database_server.is_some(), "{}", ImportError::NotAServer);
+    let store = Store::open(&database).await.with_context(|| format!("database {database}"))?;
+    let copied = import(from, &store).await;
+    store.close().await;
+    for (table, rows) in copied? {
+        println!("{rows:>12}  {table}");
+    }
+    Ok(())
 }
 
 fn show(issued: &Issued) {

@@ -57,8 +57,10 @@ impl Location {
                 "it is not a URL of a PostgreSQL database".to_owned()
             }
         })?;
-        let is_said =
-            std::env::var_os("PGSSLMODE").is_some() || url.contains("sslmode=") || url.contains("ssl-mode=");
+        let parameters = url.split_once('?').map_or("", |(_, parameters)| parameters);
+        let is_said = std::env::var_os("PGSSLMODE").is_some()
+            || parameters.contains("sslmode=")
+            || parameters.contains("ssl-mode=");
         Ok(Self::Server(Box::new(match is_said || is_here(&options) {
             true => options,
             false => options.ssl_mode(PgSslMode::VerifyFull),
@@ -255,7 +257,11 @@ mod tests {
         ] {
             assert!(matches!(mode(here), PgSslMode::Prefer), "{here}");
         }
-        for there in ["postgres://u:p@db.example.org/cube", "postgres://u:p@10.0.0.1:5433/cube"] {
+        for there in [
+            "postgres://u:p@db.example.org/cube",
+            "postgres://u:p@10.0.0.1:5433/cube",
+            "postgres://u:sslmode=disable@db.example.org/cube",
+        ] {
             assert!(matches!(mode(there), PgSslMode::VerifyFull), "{there}");
         }
         assert!(matches!(mode("postgres://u:p@db.example.org/cube?sslmode=disable"), PgSslMode::Disable));

@@ -18,6 +18,7 @@ pub mod deployments;
 pub mod derive;
 pub mod domains;
 pub mod feed;
+pub mod import;
 pub mod invitations;
 pub mod keys;
 pub mod logins;

@@ -7,6 +7,7 @@ mod deployments;
 mod description;
 mod domains;
 mod feed;
+mod import;
 mod invitations;
 mod lists;
 mod models;

@@ -8,9 +8,11 @@
 //! | [`mod@connection`] | a connection to either, in a transaction or not |
 //! | [`value`] | what is bound, and what a column holds |
 //! | [`dialect`] | SQLite's words → PostgreSQL's |
+//! | [`copy`] | a table's rows out of one into the other |
 //! | this file | statements: their text, what is bound to it, what comes back |
 
 mod connection;
+pub(super) mod copy;
 mod dialect;
 mod value;
 

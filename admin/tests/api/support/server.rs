@@ -69,8 +69,16 @@ impl Server {
 
     /// Starts one with more settings (TOML; not the addresses).
     pub(crate) fn start_with(settings: &str) -> Self {
+        Self::start_on(Database::new(), settings)
+    }
+
+    /// Starts one on a file, whatever others are on.
+    pub(crate) fn start_on_file() -> Self {
+        Self::start_on(Database::File, "")
+    }
+
+    fn start_on(database: Database, settings: &str) -> Self {
         let state = new_state(settings);
-        let database = Database::new();
         let mut making =
             command(&state, &database, &["user", "create", "--superadmin", "--username", ADMIN.0]);
         let mut making = making.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().expect("it starts");
@@ -91,6 +99,26 @@ impl Server {
         let database = self.database.again();
         let (process, [api, feed, ops]) = spawn(&state, &database);
         Self { process, state, database, api, feed, ops, admin: self.admin.clone() }
+    }
+
+    /// Ends it, takes its file into a new database of the tests' server, and starts it again on that. Returns what the command said.
+    pub(crate) fn move_to_server(&mut self) -> String {
+        self.process.kill().expect("it runs");
+        self.process.wait().expect("it ends");
+        self.database = Database::new();
+        let said = self.run_import().expect("it is imported");
+        (self.process, [self.api, self.feed, self.ops]) = spawn(&self.state, &self.database);
+        said
+    }
+
+    /// Takes the file of the state directory into the database: what the command said, or why not.
+    pub(crate) fn run_import(&self) -> Result<String, String> {
+        let file = self.state.join("cube-admin.sqlite");
+        let mut import =
+            command(&self.state, &self.database, &["import", "--from", file.to_str().expect("text")]);
+        let output = import.stderr(Stdio::piped()).output().expect("it runs");
+        let text = |bytes| String::from_utf8(bytes).expect("text");
+        if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr)) }
     }
 
     /// The directory with database and fleet key.
