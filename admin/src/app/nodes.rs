@@ -94,10 +94,13 @@ impl Nodes {
         Ok(())
     }
 
-    /// What this replica was told itself later than that is newer.
+    /// What this replica was told itself later than that is newer. By whose clock, though? A node that it has not heard for a while talks to
+    /// another replica now, and what that one writes is newer whatever its clock says.
     fn learn(&self, row: NodeRow, heard: Instant) {
         let mut nodes = self.lock();
-        if nodes.get(&row.name).is_none_or(|known| known.last_seen < row.last_seen) {
+        let is_newer =
+            |known: &Known| known.last_seen < row.last_seen || known.heard.elapsed() >= CONNECTED_WITHIN;
+        if nodes.get(&row.name).is_none_or(is_newer) {
             let NodeRow { name, first_seen, last_seen, report } = row;
             nodes.insert(name, Known { report, first_seen, last_seen, heard, written: None });
         }
@@ -225,6 +228,29 @@ impl App {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Goal: a node that went over to another replica is known by what that one writes, though its clock is a minute behind ours.
+    #[test]
+    fn what_another_replica_writes_is_newer_than_what_a_node_told_us_before_it_left() {
+        let report = |generation| NodeReport { node: "n".to_owned(), generation, ..NodeReport::default() };
+        let row = |last_seen, generation| NodeRow {
+            name: "n".to_owned(),
+            first_seen: Moment(0),
+            last_seen: Moment(last_seen),
+            report: report(generation),
+        };
+        let nodes = Nodes { known: Arc::default(), reports: watch::Sender::new(0) };
+        let generation = || nodes.all()[0].report.generation;
+        let now = Instant::now();
+        nodes.learn(row(60_000, 7), now);
+        nodes.learn(row(59_999, 6), now);
+        assert_eq!(generation(), 7, "it talks to us, and this is older");
+        nodes.learn(row(60_001, 8), now);
+        assert_eq!(generation(), 8);
+        nodes.learn(row(60_002, 9), now.checked_sub(CONNECTED_WITHIN).expect("the machine runs for seconds"));
+        nodes.learn(row(2, 10), now);
+        assert_eq!(generation(), 10);
+    }
 
     #[test]
     fn names_of_nodes_are_short_and_harmless() {
