@@ -7,6 +7,8 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
+/// How long anything may take that must happen.
+const PATIENCE: Duration = Duration::from_secs(60);
 const CHAT: &str = r#"{"model":"m","messages":[],"stream":true,"stream_options":{"include_usage":true}}"#;
 
 fn mock() -> Mock {
@@ -15,7 +17,7 @@ fn mock() -> Mock {
 
 fn connect(mock: &Mock) -> TcpStream {
     let stream = TcpStream::connect(mock.address()).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream
 }
 
@@ -68,7 +70,7 @@ fn wait_for(mock: &Mock, what: impl Fn(&Stats) -> bool) -> Stats {
         if what(&stats) {
             return stats;
         }
-        assert!(start.elapsed() < Duration::from_secs(5), "{stats:?}");
+        assert!(start.elapsed() < PATIENCE, "{stats:?}");
         std::thread::sleep(Duration::from_millis(2));
     }
 }

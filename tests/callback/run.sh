@@ -33,10 +33,10 @@ start() { # name, command…
     shift
     exec {out}< <(exec "$@" 2>"$dir/$name.log")
     pids+=($!)
-    read -r -t 30 said <&"$out" || fail "$name says nothing"
+    read -r -t 120 said <&"$out" || fail "$name says nothing"
 }
 until_up() { # url
-    for _ in $(seq 100); do curl --silent --output /dev/null "$1" && return; sleep 0.1; done
+    for _ in $(seq 600); do curl --silent --output /dev/null "$1" && return; sleep 0.1; done
     fail "$1 is not up"
 }
 status() { # method, url, fields…

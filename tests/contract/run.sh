@@ -39,7 +39,7 @@ admin=("$bin/cube-admin" --config "$state/admin.toml" --state "$state")
 exec {ready}< <(exec "${admin[@]}" serve 2>"$state/log")
 pid=$!
 trap 'kill "$pid" 2>/dev/null || true; wait "$pid" 2>/dev/null || true; rm -rf "$state"' EXIT
-read -r -t 30 line <&"$ready" || { echo "cube-admin is not ready" >&2; cat "$state/log" >&2; exit 1; }
+read -r -t 120 line <&"$ready" || { echo "cube-admin is not ready" >&2; cat "$state/log" >&2; exit 1; }
 api=$(python3 -c 'import json,sys; print(json.loads(sys.argv[1])["api"])' "$line")
 
 call() { # method path credential body

@@ -10,7 +10,8 @@ use rustls::{ClientConfig, ProtocolVersion};
 use crate::support::requests::{chat_path, chat_stream};
 use crate::support::tls::{BOTH, serving_tls, serving_tls_with};
 use crate::support::{
-    Connection, DELTA, DONE, End, Proxy, STREAM_HEAD, Tenant, Upstream, World, chat, chunk, json_answer,
+    Connection, DELTA, DONE, End, PATIENCE, Proxy, STREAM_HEAD, Tenant, Upstream, World, chat, chunk,
+    json_answer,
 };
 
 /// An upstream, a proxy with TLS over it, and what callers connect with.
@@ -35,7 +36,7 @@ fn a_request_over_tls_is_answered_like_any_other() {
             caller.send(chat(&tenant.pat));
             let answer = caller.response();
             assert_eq!((answer.status(), answer.text().as_str()), (200, r#"{"ok":true}"#));
-            let asked = seen.recv_timeout(Duration::from_secs(5)).expect("the upstream was asked");
+            let asked = seen.recv_timeout(PATIENCE).expect("the upstream was asked");
             assert_eq!(asked.field("x-forwarded-proto"), Some("https"));
         }
         assert_eq!(caller.tls().protocol_version(), Some(expected));

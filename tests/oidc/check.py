@@ -131,7 +131,7 @@ def driver(method, path, body=None):
 
 def until(what, wanted):
     """Waits for something that a page does in its own time."""
-    patience = time.monotonic() + 20
+    patience = time.monotonic() + 60
     while not wanted():
         assert time.monotonic() < patience, what()
         time.sleep(0.1)

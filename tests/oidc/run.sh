@@ -65,7 +65,7 @@ export CUBE_ADMIN_PASSWORD=correct-horse-battery
 "${admin[@]}" user create --superadmin --username admin >/dev/null
 exec {ready}< <(exec "${admin[@]}" serve 2>"$state/log")
 pids+=($!)
-read -r -t 30 _ <&"$ready" || { echo "cube-admin is not ready" >&2; cat "$state/log" >&2; exit 1; }
+read -r -t 120 _ <&"$ready" || { echo "cube-admin is not ready" >&2; cat "$state/log" >&2; exit 1; }
 
 python3 "$here/check.py" "http://127.0.0.1:$api" "http://127.0.0.1:$issuer" "http://127.0.0.1:$driver" ||
     { tail -n 20 "$state/issuer.log" "$state/log" >&2; exit 1; }

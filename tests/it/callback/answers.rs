@@ -1,9 +1,7 @@
 //! Every answer that the listener makes itself is `{"code", "message"}`.
 
-use std::time::Duration;
-
 use super::{KEY, Place, assert_coded, says, yes};
-use crate::support::{get, post};
+use crate::support::{PATIENCE, get, post};
 
 #[test]
 fn heads_that_are_not_taken() {
@@ -100,5 +98,5 @@ fn the_two_listeners_keep_their_own_forms_and_their_own_paths() {
     let mut caller = proxy.cross();
     caller.send(get("/proxy/acme/v1/models", KEY));
     assert_eq!(caller.response().status(), 200);
-    assert_eq!(seen.recv_timeout(Duration::from_secs(5)).unwrap().target(), "/proxy/acme/v1/models");
+    assert_eq!(seen.recv_timeout(PATIENCE).unwrap().target(), "/proxy/acme/v1/models");
 }
