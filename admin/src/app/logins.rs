@@ -12,6 +12,7 @@ use cube_wire::seal::FleetKey;
 use cube_wire::{UserId, api_key, base64url, pat};
 use subtle::ConstantTimeEq as _;
 
+use super::throttle::Who;
 use super::{App, AppError, Asker, Principal, Via};
 use crate::clock::Moment;
 use crate::figures::{Login, Way};
@@ -199,8 +200,8 @@ impl App {
         password: String,
         description: &str,
     ) -> Result<TokenPair, AppError> {
-        let address = asker.client_ip.clone().unwrap_or_default();
-        for who in [login, &address] {
+        let (name, address) = (Who::of(login), Who::of(asker.client_ip.as_deref().unwrap_or_default()));
+        for who in [name, address] {
             self.logins.may_try(who, Instant::now()).map_err(|retry_after_s| {
                 self.figures.login(Way::Password, Login::Throttled);
                 AppError::Throttled { retry_after_s }
@@ -211,18 +212,32 @@ impl App {
         let holds = on_blocking_thread(move || secrets::password_holds(&password, hash.as_deref())).await?;
         match user {
             Some(user) if holds && user.enabled => {
-                self.logins.succeeded(login);
+                self.note_attempt(name, true).await?;
                 self.figures.login(Way::Password, Login::Accepted);
                 self.new_login(asker, &user, Credential::Password, description).await
             }
             user => {
                 self.figures.login(Way::Password, Login::Refused);
-                self.logins.failed(login, Instant::now());
+                self.note_attempt(name, false).await?;
                 // Whoever tries many names comes from somewhere.
-                self.logins.failed(&address, Instant::now());
+                self.note_attempt(address, false).await?;
                 self.note_failed_login(asker, user.map(|user| user.id)).await?;
                 Err(AppError::Unauthenticated { what: "wrong username or password" })
             }
+        }
+    }
+
+    /// Notes how an attempt ended, here and at the other replicas.
+    pub(super) async fn note_attempt(&self, who: Who, succeeded: bool) -> Result<(), AppError> {
+        self.heard_of_attempt(who, succeeded);
+        Ok(self.store.tell_attempt(&who.to_string(), succeeded).await?)
+    }
+
+    /// Notes how an attempt ended.
+    pub(super) fn heard_of_attempt(&self, who: Who, succeeded: bool) {
+        match succeeded {
+            true => self.logins.succeeded(who),
+            false => self.logins.failed(who, Instant::now()),
         }
     }
 

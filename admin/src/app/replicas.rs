@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::throttle::Who;
 use super::{App, AppError};
 use crate::store::replicas::{Listener, News};
 
@@ -33,6 +34,11 @@ async fn until_broken(app: &App, listener: &mut Listener) -> Result<std::convert
         match news {
             News::Keys => app.keys.reload(app).await?,
             News::Node(name) => app.nodes.look_at(&app.store, &name).await?,
+            News::Attempt { who, succeeded } => {
+                if let Some(who) = Who::of_digest(&who) {
+                    app.heard_of_attempt(who, succeeded);
+                }
+            }
             News::Anything => {
                 app.keys.reload(app).await?;
                 app.nodes.look_at_all(&app.store).await?;

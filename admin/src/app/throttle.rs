@@ -1,16 +1,46 @@
-//! Slows guessing down: failed attempts are counted per name and per address, and forgotten after a while.
+//! Slows guessing down: failed attempts are counted per name and per address, and forgotten after a while. Replicas tell each other.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use sha2::{Digest as _, Sha256};
 
 /// Names and addresses that are remembered. When it is full, the oldest are forgotten first.
 const REMEMBERED_MAX: usize = 100_000;
 
+/// A name or an address, in any case: its digest, for people write passwords where names belong, and this is told to other replicas.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Who(u128);
+
+impl Who {
+    /// Whose name or address this is.
+    #[must_use]
+    pub fn of(text: &str) -> Self {
+        let digest = Sha256::digest(text.to_ascii_lowercase());
+        let (first, _) = digest.split_first_chunk().expect("a digest has 32 bytes");
+        Self(u128::from_be_bytes(*first))
+    }
+
+    /// Reads what another replica wrote.
+    #[must_use]
+    pub fn of_digest(text: &str) -> Option<Self> {
+        u128::from_str_radix(text, 16).ok().map(Self)
+    }
+}
+
+/// The digest.
+impl fmt::Display for Who {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:x}", self.0)
+    }
+}
+
 /// Counts failures. Cloned handles share their counts.
 #[derive(Clone, Debug)]
 pub struct Throttle {
-    failures: Arc<Mutex<HashMap<String, Failures>>>,
+    failures: Arc<Mutex<HashMap<Who, Failures>>>,
     attempts_max: u32,
     window: Duration,
 }
@@ -32,9 +62,9 @@ impl Throttle {
     ///
     /// # Errors
     /// Seconds until the window is over.
-    pub fn may_try(&self, who: &str, now: Instant) -> Result<(), u64> {
+    pub fn may_try(&self, who: Who, now: Instant) -> Result<(), u64> {
         let failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(found) = failures.get(&who.to_ascii_lowercase()) else { return Ok(()) };
+        let Some(found) = failures.get(&who) else { return Ok(()) };
         let past = now.saturating_duration_since(found.since);
         if found.count < self.attempts_max || past >= self.window {
             return Ok(());
@@ -43,7 +73,7 @@ impl Throttle {
     }
 
     /// Notes a failure.
-    pub fn failed(&self, who: &str, now: Instant) {
+    pub fn failed(&self, who: Who, now: Instant) {
         let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
         let window = self.window;
         if failures.len() >= REMEMBERED_MAX {
@@ -52,7 +82,7 @@ impl Throttle {
                 failures.clear();
             }
         }
-        let found = failures.entry(who.to_ascii_lowercase()).or_insert(Failures { count: 0, since: now });
+        let found = failures.entry(who).or_insert(Failures { count: 0, since: now });
         if now.saturating_duration_since(found.since) >= window {
             *found = Failures { count: 0, since: now };
         }
@@ -60,8 +90,8 @@ impl Throttle {
     }
 
     /// Forgets the failures of somebody who has shown the right password.
-    pub fn succeeded(&self, who: &str) {
-        self.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(&who.to_ascii_lowercase());
+    pub fn succeeded(&self, who: Who) {
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(&who);
     }
 }
 
@@ -74,23 +104,33 @@ mod tests {
         let throttle = Throttle::new(3, Duration::from_secs(60));
         let start = Instant::now();
         for _ in 0..3 {
-            assert!(throttle.may_try("Ada", start).is_ok());
-            throttle.failed("ada", start);
+            assert!(throttle.may_try(Who::of("Ada"), start).is_ok());
+            throttle.failed(Who::of("ada"), start);
         }
-        assert_eq!(throttle.may_try("ADA", start + Duration::from_secs(20)), Err(41));
-        assert!(throttle.may_try("bob", start).is_ok());
-        assert!(throttle.may_try("ada", start + Duration::from_secs(60)).is_ok());
-        throttle.failed("ada", start + Duration::from_secs(60));
-        assert!(throttle.may_try("ada", start + Duration::from_secs(61)).is_ok());
+        assert_eq!(throttle.may_try(Who::of("ADA"), start + Duration::from_secs(20)), Err(41));
+        assert!(throttle.may_try(Who::of("bob"), start).is_ok());
+        assert!(throttle.may_try(Who::of("ada"), start + Duration::from_secs(60)).is_ok());
+        throttle.failed(Who::of("ada"), start + Duration::from_secs(60));
+        assert!(throttle.may_try(Who::of("ada"), start + Duration::from_secs(61)).is_ok());
+    }
+
+    #[test]
+    fn a_name_is_one_in_any_case_and_travels_as_a_digest() {
+        let ada = Who::of("Ada");
+        assert_eq!(ada, Who::of("aDA"));
+        assert_ne!(ada, Who::of("ada "));
+        assert_eq!(Who::of_digest(&ada.to_string()), Some(ada));
+        assert!(!ada.to_string().contains("ada"));
+        assert_eq!(Who::of_digest("ada!"), None);
     }
 
     #[test]
     fn a_right_password_clears_the_count() {
         let throttle = Throttle::new(1, Duration::from_secs(60));
         let now = Instant::now();
-        throttle.failed("ada", now);
-        assert!(throttle.may_try("ada", now).is_err());
-        throttle.succeeded("ada");
-        assert!(throttle.may_try("ada", now).is_ok());
+        throttle.failed(Who::of("ada"), now);
+        assert!(throttle.may_try(Who::of("ada"), now).is_err());
+        throttle.succeeded(Who::of("ada"));
+        assert!(throttle.may_try(Who::of("ada"), now).is_ok());
     }
 }

@@ -3,6 +3,7 @@
 use cube_wire::UserId;
 
 use super::logins::on_blocking_thread;
+use super::throttle::Who;
 use super::{App, AppError, Asker, Principal, Via};
 use crate::clock::Moment;
 use crate::secrets;
@@ -153,16 +154,16 @@ impl App {
     ) -> Result<UserRow, AppError> {
         principal.without_pat()?;
         check_password(&new)?;
-        let who = principal.user.to_string();
+        let who = Who::of(&principal.user.to_string());
         self.logins
-            .may_try(&who, std::time::Instant::now())
+            .may_try(who, std::time::Instant::now())
             .map_err(|retry_after_s| AppError::Throttled { retry_after_s })?;
         let hash = users::password_hash(&mut self.store.read().await?, principal.user).await?;
         let checked = on_blocking_thread(move || {
             secrets::password_holds(&old, hash.as_deref()).then(|| secrets::hash_password(&new))
         });
         let Some(hash) = checked.await? else {
-            self.logins.failed(&who, std::time::Instant::now());
+            self.note_attempt(who, false).await?;
             return Err(AppError::Unauthenticated { what: "wrong old password" });
         };
         self.set_password(

@@ -163,6 +163,8 @@ pub struct Store {
     /// The newest committed generation; the feed waits on it.
     generation: watch::Sender<u64>,
     changes: Changes,
+    /// This process, among those on the database.
+    replica: Uuid,
 }
 
 impl Store {
@@ -180,7 +182,8 @@ impl Store {
         published::fill_if_empty(&mut filling).await?;
         usage::fill_if_empty(&mut filling).await?;
         filling.commit().await?;
-        let store = Self { database, generation: watch::Sender::new(0), changes: Changes::default() };
+        let (generation, changes) = (watch::Sender::new(0), Changes::default());
+        let store = Self { database, generation, changes, replica: Uuid::new_v4() };
         let state = feed::state(&mut store.read().await?).await?;
         store.generation.send_replace(state.generation);
         Ok(store)

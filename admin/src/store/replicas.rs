@@ -15,6 +15,8 @@ const GENERATION: &str = "cube_generation";
 const KEYS: &str = "cube_keys";
 /// A node said something, or was forgotten: its name.
 const NODE: &str = "cube_node";
+/// Somebody tried a password: which replica says so, the digest of who it was, and whether it was the right one.
+const ATTEMPT: &str = "cube_attempt";
 
 /// What another replica, or this one, has done.
 #[derive(Debug, PartialEq, Eq)]
@@ -23,6 +25,13 @@ pub enum News {
     Keys,
     /// A node said something, or was forgotten.
     Node(String),
+    /// Somebody tried a password at another replica.
+    Attempt {
+        /// The digest of who it was.
+        who: String,
+        /// It was the right one.
+        succeeded: bool,
+    },
     /// Nobody could tell for a while: anything may have changed.
     Anything,
 }
@@ -47,6 +56,11 @@ impl Listener {
                 (GENERATION, Ok(generation)) => store.note_generation(generation),
                 (KEYS, _) => return Ok(News::Keys),
                 (NODE, _) => return Ok(News::Node(told.payload().to_owned())),
+                (ATTEMPT, _) => {
+                    if let Some(attempt) = store.attempt_elsewhere(told.payload()) {
+                        return Ok(attempt);
+                    }
+                }
                 _ => {}
             }
         }
@@ -68,11 +82,33 @@ impl Store {
     pub const fn has_replicas(&self) -> bool {
         matches!(self.database, Database::Postgres { .. })
     }
+
+    /// Tells other replicas how somebody's attempt ended.
+    ///
+    /// * `who`: a digest, without spaces.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn tell_attempt(&self, who: &str, succeeded: bool) -> Result<(), StoreError> {
+        if !self.has_replicas() {
+            return Ok(());
+        }
+        let outcome = if succeeded { "right" } else { "wrong" };
+        tell(&mut self.writer().await?, ATTEMPT, &format!("{} {who} {outcome}", self.replica)).await
+    }
+
+    /// An attempt that another replica tells of; what this one told itself it knows.
+    fn attempt_elsewhere(&self, told: &str) -> Option<News> {
+        let (replica, rest) = told.split_once(' ')?;
+        let (who, outcome) = rest.split_once(' ')?;
+        (replica != self.replica.to_string())
+            .then(|| News::Attempt { who: who.to_owned(), succeeded: outcome == "right" })
+    }
 }
 
 async fn listen(pool: &PgPool) -> Result<PgListener, sqlx::Error> {
     let mut listener = PgListener::connect_with(pool).await?;
-    listener.listen_all([GENERATION, KEYS, NODE]).await?;
+    listener.listen_all([GENERATION, KEYS, NODE, ATTEMPT]).await?;
     Ok(listener)
 }
 

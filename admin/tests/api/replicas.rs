@@ -115,3 +115,25 @@ fn a_wait_at_one_replica_is_for_nodes_of_the_other_too() {
         assert_eq!(answer.header("x-cube-pending-nodes"), None);
     });
 }
+
+/// Goal: who guesses has no more attempts at two replicas than at one. Method: all but one are used up at one of them; the other, which lets as
+/// many pass, says no before they are used up there.
+#[test]
+#[ignore = "needs PostgreSQL: tests/postgres/run.sh"]
+fn failed_logins_at_one_replica_count_at_the_other() {
+    const ATTEMPTS: usize = 10;
+    let (one, other) = pair();
+    let wrong = |server: &Server| {
+        let login = json!({ "username": "nobody", "password": "a wrong password" });
+        server.call("POST", "/users/tokens/issue", "", Some(&login)).status
+    };
+    for _ in 1..ATTEMPTS {
+        assert_eq!(wrong(&one), 401);
+    }
+    // It hears of them a moment later.
+    let refused = (1..ATTEMPTS).find(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(200));
+        wrong(&other) == 429
+    });
+    assert!(refused.is_some(), "each counts for itself");
+}
