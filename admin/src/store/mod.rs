@@ -10,6 +10,7 @@
 //! | [`database`] | which database: SQLite in one file, or PostgreSQL |
 //! | [`sql`] | statements and rows, for either |
 //! | [`replicas`] | what several cube-admins on one database tell each other |
+//! | [`mod@import`] | everything in a file → an empty database of a server |
 
 pub mod api_keys;
 pub mod audit;
