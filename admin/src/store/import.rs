@@ -85,9 +85,16 @@ pub async fn import(from: &Path, into: &Store) -> Result<Vec<(&'static str, u64)
     let copied = copy_all(&file, &into.database).await;
     file.close().await;
     let copied = copied?;
-    // Its planner knows nothing of the rows yet.
-    query("ANALYZE").execute(&mut into.writer().await?).await.map_err(StoreError::from)?;
+    // Its planner knows nothing of the rows yet. Were this to fail, all is there nevertheless, and the server does it by itself in time.
+    if let Err(error) = analyze(into).await {
+        tracing::warn!(%error, "the rows are there; statistics of them are not");
+    }
     Ok(copied)
+}
+
+async fn analyze(store: &Store) -> Result<(), StoreError> {
+    query("ANALYZE").execute(&mut store.writer().await?).await?;
+    Ok(())
 }
 
 async fn copy_all(from: &Database, into: &Database) -> Result<Vec<(&'static str, u64)>, ImportError> {
